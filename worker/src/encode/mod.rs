@@ -1,0 +1,3 @@
+//! Encode: Arrow rows into Parquet bytes, a row group at a time.
+//!
+//! Neighbours: batch before it, sink after it. Pure: no I/O.

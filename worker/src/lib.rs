@@ -1,0 +1,14 @@
+//! Kafka to Parquet on S3, exactly once.
+//!
+//! Rooms in flow order: settings → kafka → decode → batch → encode → sink → commit, driven by pipeline; health and
+//! metrics look on.
+
+pub mod settings;
+
+pub mod kafka;
+
+pub mod decode;
+
+pub mod encode;
+
+pub mod exit;
