@@ -11,6 +11,8 @@ pub mod kafka;
 
 pub mod decode;
 
+pub mod batch;
+
 pub mod encode;
 
 pub mod exit;
