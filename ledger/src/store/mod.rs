@@ -6,6 +6,7 @@
 //! Keys are relative to the output prefix, use `/`, and never start with one.
 
 pub mod faulty;
+pub mod file;
 pub mod key;
 pub mod memory;
 
