@@ -12,3 +12,9 @@ pub mod decode;
 pub mod encode;
 
 pub mod exit;
+
+pub mod clock;
+
+pub mod budget;
+
+pub mod identity;
