@@ -18,3 +18,11 @@ pub mod clock;
 pub mod budget;
 
 pub mod identity;
+
+pub mod http;
+
+pub mod logs;
+
+pub mod metrics;
+
+pub mod health;
