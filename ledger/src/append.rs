@@ -15,6 +15,7 @@ use crate::entry::{
     Entry, EntryError, EntryId, FORMAT, FileRef, Kind, NextOffset, Sequence, TopicRange, Writer,
 };
 use crate::head::{LedgerError, View};
+use crate::rewind::{Signature, Step};
 use crate::store::{PART_BYTES_MIN, PARTS_MAX, PutOutcome, StoreError};
 
 /// An entry must not name an older upload: abandoned ones are swept after a day, and lifecycles abort them.
@@ -176,13 +177,14 @@ impl View {
         Err(AppendError::Crowded)
     }
 
-    /// Appends an entry that is worked out anew on every head (`None`: nothing to append any more).
-    pub(crate) async fn append_with<F>(&mut self, make: F) -> Result<Option<Entry>, AppendError>
-    where
-        F: AsyncFn(&View) -> Result<Option<Entry>, LedgerError>,
-    {
+    /// Appends a step that is worked out anew on every head (`None`: there is nothing to do any more).
+    pub(crate) async fn append_step(
+        &mut self,
+        step: Step<'_>,
+        signature: &Signature,
+    ) -> Result<Option<Entry>, AppendError> {
         for _ in 0..SLOTS_MAX {
-            let Some(entry) = make(self).await? else { return Ok(None) };
+            let Some(entry) = step.on(self, signature).await? else { return Ok(None) };
             match self.place(&entry).await? {
                 Slot::Ours => return Ok(Some(entry)),
                 Slot::Taken => continue,
