@@ -96,6 +96,13 @@ impl From<StoreError> for AppendError {
 impl Draft {
     /// What S3 would only refuse later, and what a sweep or a lifecycle could take away meanwhile.
     pub fn check(&self) -> Result<(), AppendError> {
+        match self.kind {
+            Kind::Open | Kind::Append => {}
+            Kind::Reject { .. } | Kind::Release { .. } | Kind::Rewind { .. } | Kind::Sweep { .. } => {
+                let what = "a draft opens or appends; View has a method for every other kind".to_owned();
+                return Err(AppendError::BadDraft(what));
+            }
+        }
         for DraftFile { file, part_bytes, age } in &self.files {
             let bad = |what: String| Err(AppendError::BadDraft(format!("file `{}`: {what}", file.key)));
             if part_bytes.is_empty() || part_bytes.len() > PARTS_MAX || part_bytes.len() != file.parts.len() {
@@ -115,7 +122,8 @@ impl Draft {
     pub fn on(&self, view: &View) -> Result<Entry, AppendError> {
         self.allowed(view, false)?;
         let mut positions = view.positions();
-        for (topic, range) in &self.topics {
+        // A topic without partitions stands nowhere: `positions` must be what the ranges make of it.
+        for (topic, range) in self.topics.iter().filter(|(_, range)| !range.partitions.is_empty()) {
             let at = positions.entry(topic.clone()).or_default();
             for (partition, range) in &range.partitions {
                 let position = at.insert(*partition, range.to);
@@ -196,6 +204,8 @@ impl View {
     /// Puts the entry into its slot, until it is known whose slot that is.
     async fn place(&mut self, entry: &Entry) -> Result<Slot, AppendError> {
         let body = Bytes::from(entry.to_json()?);
+        // Before the put, not after it: an entry that does not follow would stop every reader for good.
+        entry.check_follows(self.newest())?;
         let mut doubt: Option<LedgerError> = None;
         for attempt in 0..TRIES_MAX {
             if attempt > 0 {

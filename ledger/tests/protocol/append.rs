@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ledger::append::{AppendError, Draft, UPLOAD_AGE_MAX};
-use ledger::entry::{LEDGER_PREFIX, NextOffset, Sequence};
+use ledger::entry::{Kind, LEDGER_PREFIX, NextOffset, Sequence, TopicRange};
 use ledger::head::{LedgerError, View};
 use ledger::settle::{Settler, Which};
 use ledger::store::faulty::{Fired, Verdict};
@@ -299,4 +299,28 @@ async fn a_draft_whose_counts_do_not_add_up_never_reaches_the_log() {
     let result = view.append(&draft).await;
     assert!(matches!(result, Err(AppendError::Ledger(LedgerError::Entry(_)))), "{result:?}");
     assert_eq!(log(&memory).await, []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_draft_that_would_break_the_log_for_its_readers_is_refused() {
+    let (memory, faulty) = sea();
+    let mut own = view(&faulty).await;
+    let first = draft_in_one_file(&faulty, 1, "good", &[(0, 0, 3)]).await;
+    own.append(&first).await.unwrap();
+
+    let mut open = draft(2, "good", &[], Vec::new());
+    open.kind = Kind::Open;
+    open.topics.insert("views".to_owned(), TopicRange::default());
+    let entry = own.append(&open).await.unwrap();
+    assert!(!entry.positions.contains_key("views"), "a topic without partitions stands nowhere");
+
+    let superseded = vec![Sequence(1)];
+    let reason = "a draft is no way to rewind".to_owned();
+    let mut rewind = draft_in_one_file(&faulty, 3, "good", &[(0, 3, 4)]).await;
+    rewind.kind = Kind::Rewind { target: Sequence(1), superseded, reason };
+    let result = own.append(&rewind).await;
+    assert!(matches!(result, Err(AppendError::BadDraft(_))), "{result:?}");
+
+    assert_eq!(log(&memory).await.len(), 2);
+    view(&memory).await;
 }
