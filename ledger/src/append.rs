@@ -63,7 +63,8 @@ pub enum AppendError {
     /// Drop the batch, abort its uploads, go on from the log's positions.
     #[error("append to the ledger: {topic}[{partition}] stands at {position}, this batch starts at {from}")]
     Fenced { topic: String, partition: i32, from: NextOffset, position: NextOffset },
-    /// The entry may be in the log or may yet land there: touch nothing, stop, let the next start find out.
+    /// The entry may be in the log or may yet land there: touch nothing; append the same draft again, or stop
+    /// and let the next start find out.
     #[error("append to the ledger: nobody knows whether entry {sequence} was written")]
     InDoubt {
         sequence: Sequence,
@@ -170,8 +171,15 @@ enum Slot {
 
 impl View {
     /// Appends the draft, on whatever head the log has by then. The view holds the entry afterwards.
+    ///
+    /// A draft that was in doubt may be appended again, by the same view: its entry is found, or takes a slot.
     pub async fn append(&mut self, draft: &Draft) -> Result<Entry, AppendError> {
         draft.check()?;
+        // Read by a refresh since an earlier doubt: taken for another's, it would fence its own writer.
+        if let Some(entry) = self.unsettled().find(|entry| entry.entry_id == draft.entry_id).cloned() {
+            draft.allowed(self, true)?;
+            return Ok(entry);
+        }
         for _ in 0..SLOTS_MAX {
             let entry = draft.on(self)?;
             match self.place(&entry).await? {

@@ -324,3 +324,22 @@ async fn a_draft_that_would_break_the_log_for_its_readers_is_refused() {
     assert_eq!(log(&memory).await.len(), 2);
     view(&memory).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_draft_appended_again_after_a_doubt_finds_its_entry() {
+    let (memory, faulty) = sea();
+    let mut own = view(&faulty).await;
+    let draft = draft_in_one_file(&faulty, 1, "good", &[(0, 0, 3)]).await;
+    faulty.next(Operation::Put, LEDGER_PREFIX, u64::MAX, Verdict::Late);
+    let result = own.append(&draft).await;
+    assert!(matches!(result, Err(AppendError::InDoubt { .. })), "{result:?}");
+    faulty.set_script(|_| Verdict::Pass);
+    faulty.deliver_late().await;
+    own.refresh().await.unwrap();
+    assert_eq!(
+        own.append(&draft).await.unwrap().entry_id,
+        id(1),
+        "fenced, its writer would abort its uploads"
+    );
+    assert_eq!(log(&memory).await.len(), 1);
+}
