@@ -243,3 +243,29 @@ async fn a_sweep_is_settled_when_its_uploads_are_aborted() {
     settler.settle(&mut view, Which::All, 0).await.unwrap();
     assert_eq!((view.settled_through(), memory.list_uploads("").await.unwrap().len()), (Sequence(1), 0));
 }
+
+#[tokio::test(start_paused = true)]
+async fn an_object_that_nobody_could_look_for_is_not_damage() {
+    let (memory, faulty, mut view, mut settler) = missing(1).await;
+    memory.overwrite("data/1", Bytes::from(rows(&[(0, 0, 1)])));
+    faulty.next(Operation::Head, "data/", u64::MAX, Verdict::LoseRequest);
+    for minute in 15..18 {
+        let report = settler.settle(&mut view, Which::All, minute * MINUTE_MS).await.unwrap();
+        assert_eq!((report.damage, report.trouble.len()), (vec![], 1));
+    }
+    // A settling that looks elsewhere knows no more than the last look at it.
+    let report = settler.settle(&mut view, Which::Own(Sequence(7)), 20 * MINUTE_MS).await.unwrap();
+    assert_eq!(report.damage, []);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_completion_that_the_store_refuses_for_good_becomes_damage() {
+    let (_, faulty) = sea();
+    let mut view = appended(&faulty, 1).await;
+    faulty.next(Operation::CompleteUpload, "data/", u64::MAX, Verdict::Fail(Fault::Refused));
+    let mut settler = Settler::default();
+    let report = settler.settle(&mut view, Which::All, 0).await.unwrap();
+    assert_eq!((report.damage.len(), report.trouble.len()), (0, 1));
+    let report = settler.settle(&mut view, Which::All, 15 * MINUTE_MS).await.unwrap();
+    assert_eq!((report.damage.len(), report.trouble.len()), (1, 1));
+}
