@@ -278,7 +278,23 @@ impl Entry {
                 );
             }
         }
+        self.check_kind()?;
         self.check_files()
+    }
+
+    /// Kinds that move nothing forward carry no ranges and no files; a rewind takes out what is before it.
+    fn check_kind(&self) -> Result<(), EntryError> {
+        let carries = !self.topics.is_empty() || !self.files.is_empty();
+        if carries && !self.moves() {
+            return Err(self.broken("an entry of its kind has no ranges and no files".to_owned()));
+        }
+        if let Kind::Rewind { target, superseded, .. } = &self.kind {
+            let inside = superseded.iter().all(|s| target <= s && *s < self.sequence);
+            if superseded.is_empty() || !inside {
+                return Err(self.broken(format!("it takes out nothing, or not only {target} and later")));
+            }
+        }
+        Ok(())
     }
 
     fn check_files(&self) -> Result<(), EntryError> {
@@ -287,8 +303,11 @@ impl Entry {
                 return Err(self.broken(format!("file `{}` has no rows or no parts", file.key)));
             }
         }
-        let rows = |role| self.files.iter().filter(|f| f.role == role).map(|f| f.rows).sum::<u64>();
-        let sum = |count: fn(&PartitionRange) -> u64| self.ranges().map(|(_, _, r)| count(r)).sum::<u64>();
+        let rows =
+            |role| self.files.iter().filter(|f| f.role == role).map(|f| u128::from(f.rows)).sum::<u128>();
+        let sum = |count: fn(&PartitionRange) -> u64| {
+            self.ranges().map(|(_, _, r)| u128::from(count(r))).sum::<u128>()
+        };
         if rows(Role::Data) != sum(|r| r.written) || rows(Role::DeadLetters) != sum(|r| r.dead_lettered) {
             return Err(self.broken("the rows in its files are not the records that it counts".to_owned()));
         }
@@ -302,6 +321,18 @@ impl Entry {
             return Err(self.broken(format!("it follows where {expected} should")));
         }
         let Some(before) = before else { return Ok(()) };
+        if self.settled_through < before.settled_through {
+            return Err(self.broken(format!("it takes back that {} is settled", before.settled_through)));
+        }
+        let mut rejected = before.rejected.clone();
+        match &self.kind {
+            Kind::Reject { what, .. } => drop(rejected.insert(what.clone())),
+            Kind::Release { what, .. } => drop(rejected.remove(what)),
+            Kind::Open | Kind::Append | Kind::Rewind { .. } | Kind::Sweep { .. } => {}
+        }
+        if rejected != self.rejected {
+            return Err(self.broken("its rejections are not the former ones".to_owned()));
+        }
         if let Kind::Rewind { .. } = self.kind {
             return self.check_rewound(before);
         }
@@ -371,10 +402,11 @@ impl PartitionRange {
                 return Err(format!("its absent or lost ranges leave {from}..{to} or overlap"));
             }
         }
-        let none = |ranges: &[OffsetRange]| ranges.iter().map(|r| r.count()).sum::<u64>();
-        let counted =
-            self.written + self.filtered + self.dead_lettered + none(&self.absent) + none(&self.lost);
-        if counted != (to - from) as u64 {
+        // In u128, because what was read may hold any u64: a sum that wraps would add up by accident.
+        let none = self.absent.iter().chain(&self.lost).map(|range| u128::from(range.count()));
+        let counted = [self.written, self.filtered, self.dead_lettered].map(u128::from);
+        let counted = counted.into_iter().chain(none).sum::<u128>();
+        if counted != (to - from) as u128 {
             return Err(format!("it counts {counted} offsets in {from}..{to}"));
         }
         Ok(())
@@ -619,6 +651,7 @@ mod tests {
             (absent(&[(i64::MIN, i64::MAX)]), "everything"),
             (absent(&[(14, 10), (10, 19)]), "backwards"),
             (PartitionRange { filtered: 1, ..filtered(10, 20) }, "nine forgotten"),
+            (PartitionRange { written: u64::MAX, filtered: 11, ..filtered(10, 20) }, "the sum wraps to ten"),
             (PartitionRange { to: NextOffset(5), ..filtered(10, 20) }, "backwards"),
             (PartitionRange { filtered: 0, ..filtered(-5, -5) }, "below zero"),
         ] {
@@ -639,5 +672,27 @@ mod tests {
         let mut forgets = at(2, filtered(3, 5));
         forgets.topics.clear();
         assert!(forgets.check_follows(Some(&first)).is_err(), "a position moves without a range");
+        let rejecting = Entry { rejected: BTreeSet::from(["bad".to_owned()]), ..at(2, filtered(3, 5)) };
+        assert!(rejecting.check_follows(Some(&first)).is_err(), "an append rejects nobody");
+        let forgetful = at(3, filtered(5, 5));
+        assert!(forgetful.check_follows(Some(&rejecting)).is_err(), "a rejection is forgotten");
+        let settled = Entry { settled_through: Sequence(1), ..at(2, filtered(3, 5)) };
+        assert!(settled.check_follows(Some(&first)).is_ok());
+        assert!(at(3, filtered(5, 5)).check_follows(Some(&settled)).is_err(), "what is settled stays so");
+    }
+
+    #[test]
+    fn a_rewind_takes_out_something_and_nothing_else_of_the_log() {
+        let rewind = |target, superseded: &[u64]| {
+            let superseded = superseded.iter().copied().map(Sequence).collect();
+            let kind = Kind::Rewind { target: Sequence(target), superseded, reason: String::new() };
+            Entry { sequence: Sequence(9), kind, topics: BTreeMap::new(), ..moving(filtered(0, 3)) }
+        };
+        assert!(rewind(3, &[3, 8]).check().is_ok());
+        for (target, superseded) in [(3, &[][..]), (3, &[2, 8]), (3, &[9]), (3, &[u64::MAX])] {
+            assert!(rewind(target, superseded).check().is_err(), "{superseded:?}");
+        }
+        let moves = Entry { topics: moving(filtered(0, 3)).topics, ..rewind(3, &[3]) };
+        assert!(moves.check().is_err());
     }
 }
