@@ -21,6 +21,10 @@ pub mod commit;
 
 pub mod pipeline;
 
+pub mod job;
+
+pub mod run;
+
 pub mod clock;
 
 pub mod exit;
