@@ -30,3 +30,5 @@ pub mod logs;
 pub mod metrics;
 
 pub mod health;
+
+pub mod history;
