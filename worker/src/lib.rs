@@ -60,3 +60,5 @@ pub fn chain(error: &dyn Error) -> impl fmt::Display + '_ {
     }
     Chain(error)
 }
+
+pub mod history;
