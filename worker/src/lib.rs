@@ -15,4 +15,6 @@ pub mod batch;
 
 pub mod encode;
 
+pub mod verify;
+
 pub mod exit;
