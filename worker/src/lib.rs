@@ -27,6 +27,8 @@ pub mod run;
 
 pub mod clock;
 
+pub mod verify;
+
 pub mod exit;
 
 pub mod budget;
