@@ -5,6 +5,8 @@
 
 pub mod settings;
 
+pub mod schema;
+
 pub mod kafka;
 
 pub mod decode;
