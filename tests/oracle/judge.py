@@ -5,7 +5,8 @@ Reads one JSON request on stdin, writes one JSON answer on stdout.
   {"ask": "count",     "output": OUTPUT, "expected": "file of JSON lines: topic, partition, offset, id"}
   {"ask": "inspect",   "output": OUTPUT}
   {"ask": "dead-letters", "output": OUTPUT}
-  {"ask": "positions", "output": OUTPUT}      the newest ledger entry: to know when to look, never to judge
+  {"ask": "head",      "output": OUTPUT}      the newest ledger entry: to know when to look, never to judge
+  {"ask": "entries",   "output": OUTPUT}      all of them: what the worker claims
   {"ask": "uploads",   "output": OUTPUT}      multipart uploads that are still open (S3 alone)
 
 OUTPUT is {"dir": "/path"} or {"endpoint": "http://…", "bucket": "…", "prefix": "…"}.
@@ -164,11 +165,10 @@ def dead_letters(output, scratch):
     }
 
 
-def positions(output):
+def head(output):
     if "dir" in output:
-        entries = listed(pathlib.Path(output["dir"]), "_landfall/ledger")
-        entries = [name for name in entries if name.endswith(".json")]
-        body = pathlib.Path(entries[0]).read_bytes() if entries else b"null"
+        names = entry_names(pathlib.Path(output["dir"]))
+        body = pathlib.Path(names[0]).read_bytes() if names else b"null"
     else:
         client = s3(output)
         page = client.list_objects_v2(
@@ -177,6 +177,15 @@ def positions(output):
         keys = [found["Key"] for found in page.get("Contents", [])]
         body = client.get_object(Bucket=output["bucket"], Key=keys[0])["Body"].read() if keys else b"null"
     return {"head": json.loads(body)}
+
+
+def entry_names(root):
+    return [name for name in listed(root, "_landfall/ledger") if name.endswith(".json")]
+
+
+def entries(output, scratch):
+    names = entry_names(fetch(output, "_landfall/ledger/", scratch))
+    return {"entries": [json.loads(pathlib.Path(name).read_bytes()) for name in names]}
 
 
 def uploads(output):
@@ -192,7 +201,8 @@ def main():
             "count": lambda: count(output, request["expected"], scratch),
             "inspect": lambda: inspect(output, scratch),
             "dead-letters": lambda: dead_letters(output, scratch),
-            "positions": lambda: positions(output),
+            "head": lambda: head(output),
+            "entries": lambda: entries(output, scratch),
             "uploads": lambda: uploads(output),
         }[request["ask"]]()
     json.dump(answer, sys.stdout)

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::time::Duration;
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -72,6 +72,13 @@ impl Kafka {
     pub fn delete_topic(&self, name: &str) {
         let answer = self.runtime.block_on(self.admin.delete_topics(&[name], &options()));
         answer.expect("delete topic")[0].clone().expect("delete topic");
+    }
+
+    /// Adds partitions until there are `partitions`.
+    pub fn grow_topic(&self, name: &str, partitions: usize) {
+        let wanted = NewPartitions::new(name, partitions);
+        let answer = self.runtime.block_on(self.admin.create_partitions([&wanted], &options()));
+        answer.expect("create partitions")[0].clone().expect("create partitions");
     }
 
     /// Retention at once: everything before `offset` goes.
@@ -185,7 +192,8 @@ impl Feed {
     /// Sends and waits: the answer holds every record with its offset, in order.
     pub fn send(&self, topic: &str, records: impl IntoIterator<Item = Outgoing>) -> Vec<Produced> {
         for record in records {
-            let mut message = BaseRecord::with_opaque_to(topic, Box::new(record.id)).partition(record.partition);
+            let mut message =
+                BaseRecord::with_opaque_to(topic, Box::new(record.id)).partition(record.partition);
             if let Some(key) = &record.key {
                 message = message.key(key.as_str());
             }

@@ -127,8 +127,14 @@ impl Oracle {
         if let Output::Directory(path) = output {
             return newest_entry(&path.join("_landfall/ledger"));
         }
-        let answer = self.ask(json!({"ask": "positions", "output": output.request()}));
+        let answer = self.ask(json!({"ask": "head", "output": output.request()}));
         Some(answer["head"].clone()).filter(|head| !head.is_null())
+    }
+
+    /// Every entry of the ledger, newest first: what the worker claims, never what is true.
+    pub fn entries(&self, output: &Output) -> Vec<Value> {
+        let answer = self.ask(json!({"ask": "entries", "output": output.request()}));
+        serde_json::from_value(answer["entries"].clone()).expect("entries")
     }
 
     /// Keys of multipart uploads that are still open.
@@ -157,8 +163,8 @@ impl Oracle {
 /// Newest first is the order of the keys.
 fn newest_entry(directory: &Path) -> Option<Value> {
     let entries = fs::read_dir(directory).ok()?;
-    let newest = entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| {
-        path.extension().is_some_and(|extension| extension == "json")
-    });
+    let newest = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "json"));
     serde_json::from_slice(&fs::read(newest.min()?).ok()?).ok()
 }

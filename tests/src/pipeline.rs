@@ -42,13 +42,14 @@ pub struct Pipeline {
     pub age_max: &'static str,
     pub idle_max: &'static str,
     pub file_bytes_max: &'static str,
+    pub row_group_bytes: &'static str,
     pub partition_by: Vec<&'static str>,
     /// For S3-compatible servers.
     pub endpoint: Option<String>,
     /// A SCRAM user and its password.
     pub scram: Option<(String, String)>,
-    /// `host:port` for /health and /metrics.
-    pub listen: Option<String>,
+    /// `host:port` for /health and /metrics, or `none`.
+    pub listen: String,
 }
 
 impl Pipeline {
@@ -64,10 +65,11 @@ impl Pipeline {
             age_max: "1s",
             idle_max: "500ms",
             file_bytes_max: "64MiB",
+            row_group_bytes: "8MiB",
             partition_by: vec!["dt=date(at)", "hour=hour(at)"],
             endpoint: None,
             scram: None,
-            listen: None,
+            listen: "none".to_owned(),
         }
     }
 
@@ -89,7 +91,7 @@ impl Pipeline {
         say(format!("session_timeout = {}", json!(self.session_timeout)));
         say(format!("revoke_timeout = {}", json!(self.revoke_timeout)));
         if let Some((username, password)) = &self.scram {
-            say("\n[kafka.auth]\ntype = \"scram\"\nmechanism = \"sha-512\"\ntls = false".into());
+            say("\n[kafka.auth]\nmethod = \"scram\"\nmechanism = \"scram-sha-512\"\ntls = false".into());
             say(format!("username = {}\npassword = {}", json!(username), json!(password)));
         }
         say("\n[output]\npath = \"${S3_OUTPUT_PATH}\"".into());
@@ -100,10 +102,10 @@ impl Pipeline {
         say(format!("age_max = {}", json!(self.age_max)));
         say(format!("idle_max = {}", json!(self.idle_max)));
         say(format!("file_bytes_max = {}", json!(self.file_bytes_max)));
+        say(format!("row_group_bytes = {}", json!(self.row_group_bytes)));
         say("\n[memory]\nlimit = \"512MiB\"".into());
-        if let Some(listen) = &self.listen {
-            say(format!("\n[health]\nlisten = {}", json!(listen)));
-        }
+        say(format!("\n[health]\nlisten = {}", json!(self.listen)));
+        say("\n[metrics]\ncloudwatch = false".into());
         text
     }
 }
@@ -148,5 +150,28 @@ pub fn records(ids: std::ops::Range<i64>, partitions: i32) -> impl Iterator<Item
         id,
         key: Some(format!("k{}", id % 50)),
         value: Some(record(id)),
+    })
+}
+
+/// As [`records`], with a name of `bytes` characters that look random and follow from the id.
+pub fn noisy_records(
+    ids: std::ops::Range<i64>,
+    partitions: i32,
+    bytes: usize,
+) -> impl Iterator<Item = Outgoing> {
+    records(ids, partitions).map(move |mut outgoing| {
+        let mut state = outgoing.id as u64 | 1;
+        let noise: String = std::iter::repeat_with(|| {
+            // xorshift64: Marsaglia, "Xorshift RNGs", 2003.
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            char::from(b'0' + (state >> 32) as u8 % 75)
+        })
+        .filter(|c| c.is_ascii_alphanumeric())
+        .take(bytes)
+        .collect();
+        outgoing.value = Some(json!({"id": outgoing.id, "name": noise}).to_string().into_bytes());
+        outgoing
     })
 }

@@ -6,7 +6,7 @@
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -24,8 +24,27 @@ pub enum Fault {
     LoseRequest,
     /// It is held back this long, then carried out as if nothing were.
     Delay(Duration),
+    /// It is held back until the gate opens, then carried out.
+    Hold(Gate),
     /// Answered here, with an S3 error of this status and code.
     Answer(u16, &'static str),
+}
+
+/// Holds requests back; it opens once.
+#[derive(Clone, Debug, Default)]
+pub struct Gate(Arc<(Mutex<bool>, Condvar)>);
+
+impl Gate {
+    pub fn open(&self) {
+        *self.0.0.lock().expect("no holder panics") = true;
+        self.0.1.notify_all();
+    }
+
+    fn pass(&self) {
+        let shut = self.0.0.lock().expect("no holder panics");
+        // A test that forgot to open it fails by its own waiting, not by a thread that is never joined.
+        let _ = self.0.1.wait_timeout_while(shut, SOCKET_TIMEOUT, |open| !*open).expect("no holder panics");
+    }
 }
 
 type Wanted = dyn Fn(&str, &str) -> bool + Send + Sync;
@@ -99,8 +118,12 @@ impl Proxy {
         wanted: impl Fn(&str, &str) -> bool + Send + Sync + 'static,
     ) -> Fired {
         let fired = Arc::new(AtomicUsize::new(0));
-        let rule =
-            Rule { wanted: Box::new(wanted), fault, left: AtomicUsize::new(times), fired: Arc::clone(&fired) };
+        let rule = Rule {
+            wanted: Box::new(wanted),
+            fault,
+            left: AtomicUsize::new(times),
+            fired: Arc::clone(&fired),
+        };
         self.shared.rules.lock().expect("no holder panics").push(Arc::new(rule));
         Fired(fired)
     }
@@ -144,31 +167,34 @@ fn serve(mut client: TcpStream, shared: &Shared) -> io::Result<()> {
 
 /// The reply's bytes; `None` when the client is to hear nothing.
 fn answer(request: &Message, shared: &Shared) -> io::Result<Option<Vec<u8>>> {
-    let rule = pick(&request.head, shared);
-    if let Some(rule) = &rule
-        && let Fault::LoseRequest = rule.fault
-    {
-        rule.fired.fetch_add(1, Ordering::SeqCst);
-        return Ok(None);
+    let Some(rule) = pick(&request.head, shared) else { return forward(request, &shared.upstream).map(Some) };
+    let fire = || rule.fired.fetch_add(1, Ordering::SeqCst);
+    match &rule.fault {
+        Fault::LoseRequest => {
+            fire();
+            return Ok(None);
+        }
+        Fault::Answer(status, code) => {
+            fire();
+            return Ok(Some(s3_error(*status, code)));
+        }
+        Fault::LoseReply => {
+            // Counted when it was carried out: a lost refusal would provoke nothing.
+            if forward(request, &shared.upstream)?.starts_with(b"HTTP/1.1 2") {
+                fire();
+            }
+            return Ok(None);
+        }
+        Fault::Delay(wait) => {
+            fire();
+            thread::sleep(*wait);
+        }
+        Fault::Hold(gate) => {
+            fire();
+            gate.pass();
+        }
     }
-    if let Some(rule) = &rule
-        && let Fault::Answer(status, code) = rule.fault
-    {
-        rule.fired.fetch_add(1, Ordering::SeqCst);
-        return Ok(Some(s3_error(status, code)));
-    }
-    if let Some(rule) = &rule
-        && let Fault::Delay(wait) = rule.fault
-    {
-        thread::sleep(wait);
-    }
-    let reply = forward(request, &shared.upstream)?;
-    let Some(rule) = rule else { return Ok(Some(reply)) };
-    rule.fired.fetch_add(1, Ordering::SeqCst);
-    match rule.fault {
-        Fault::LoseReply => Ok(None),
-        Fault::LoseRequest | Fault::Delay(_) | Fault::Answer(..) => Ok(Some(reply)),
-    }
+    forward(request, &shared.upstream).map(Some)
 }
 
 fn pick(head: &str, shared: &Shared) -> Option<Arc<Rule>> {
@@ -186,8 +212,10 @@ fn s3_error(status: u16, code: &str) -> Vec<u8> {
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Error><Code>{code}</Code><Message>by the test</Message></Error>"
     );
     let length = body.len();
-    format!("HTTP/1.1 {status} Test\r\nContent-Type: application/xml\r\nContent-Length: {length}\r\n\r\n{body}")
-        .into_bytes()
+    format!(
+        "HTTP/1.1 {status} Test\r\nContent-Type: application/xml\r\nContent-Length: {length}\r\n\r\n{body}"
+    )
+    .into_bytes()
 }
 
 /// One request on a connection of its own; the answer is the server's bytes, made to end where they end.

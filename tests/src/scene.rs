@@ -18,6 +18,8 @@ use crate::worker::{Start, Worker};
 /// Everything that one test needs.
 pub struct Scene {
     pub kafka: Kafka,
+    /// Where the workers look for Kafka; the harness itself goes to the plain listener.
+    pub kafka_address: String,
     pub oracle: Oracle,
     pub output: Output,
     pub pipeline: Pipeline,
@@ -41,6 +43,7 @@ impl Scene {
             feed: kafka.feed(),
             oracle: Oracle::new(python, directory.path()),
             pipeline: Pipeline::new(&unique, Vec::new()),
+            kafka_address: kafka.bootstrap.clone(),
             kafka,
             output,
             expected: Vec::new(),
@@ -85,6 +88,14 @@ impl Scene {
         sent
     }
 
+    /// As [`Scene::produce`], each record with `bytes` of text that no codec shrinks by much.
+    pub fn produce_noise(&mut self, topic: &str, partitions: i32, count: i64, bytes: usize) {
+        let ids = self.ids(count);
+        let sent = self.feed.send(topic, pipeline::noisy_records(ids, partitions, bytes));
+        assert_eq!(sent.len() as i64, count);
+        self.expected.extend(sent);
+    }
+
     /// The plain producer, for records that the output must not hold.
     pub fn feed(&self) -> &Feed {
         &self.feed
@@ -97,7 +108,7 @@ impl Scene {
 
     pub fn environment(&self, release: &str) -> BTreeMap<String, String> {
         let pairs = [
-            ("KAFKA_BOOTSTRAP", self.kafka.bootstrap.clone()),
+            ("KAFKA_BOOTSTRAP", self.kafka_address.clone()),
             ("S3_OUTPUT_PATH", self.output.url()),
             ("LANDFALL_RELEASE", release.to_owned()),
             ("RUST_LOG", "info".to_owned()),
@@ -135,18 +146,47 @@ impl Scene {
     /// # Panics
     /// When it does not within `wait`.
     pub fn wait_until_at_end(&self, topic: &str, partitions: i32, wait: Duration) {
-        let ends: Vec<i64> = (0..partitions).map(|partition| self.kafka.watermarks(topic, partition).1).collect();
+        let ends: Vec<i64> =
+            (0..partitions).map(|partition| self.kafka.watermarks(topic, partition).1).collect();
         let positions = |head: &Value| -> Vec<i64> {
             let of = |partition: i32| head["positions"][topic][partition.to_string()].as_i64().unwrap_or(0);
             (0..partitions).map(of).collect()
         };
-        let arrived = clock::until(wait, || {
-            self.oracle.head(&self.output).filter(|head| positions(head) == ends)
-        });
+        let arrived =
+            clock::until(wait, || self.oracle.head(&self.output).filter(|head| positions(head) == ends));
         if arrived.is_none() {
             let found = self.oracle.head(&self.output).map(|head| positions(&head));
-            panic!("the ledger did not reach the end of `{topic}` within {wait:?}: at {found:?}, end {ends:?}");
+            panic!(
+                "the ledger did not reach the end of `{topic}` within {wait:?}: at {found:?}, end {ends:?}"
+            );
         }
+    }
+
+    /// Sums a count of the ledger's entries over a topic's partitions: `lost` and `absent` are ranges there.
+    pub fn ledger_sum(&self, topic: &str, count: &str) -> i64 {
+        let entries = self.oracle.entries(&self.output);
+        let partitions = entries.iter().filter_map(|entry| entry["topics"][topic]["partitions"].as_object());
+        let counted =
+            partitions.flat_map(|partitions| partitions.values()).map(|range| match &range[count] {
+                Value::Array(ranges) => {
+                    ranges.iter().map(|range| number(&range[1]) - number(&range[0]) + 1).sum()
+                }
+                single => single.as_i64().unwrap_or(0),
+            });
+        counted.sum()
+    }
+
+    /// The largest number of parts that one file of the ledger was uploaded in.
+    pub fn most_parts_of_a_file(&self) -> usize {
+        let entries = self.oracle.entries(&self.output);
+        let files = entries.iter().filter_map(|entry| entry["files"].as_array()).flatten();
+        files.filter_map(|file| Some(file["parts"].as_array()?.len())).max().unwrap_or(0)
+    }
+
+    /// A dead letter's offset, as text.
+    pub fn letter_offset(&self, letter: &BTreeMap<String, String>) -> String {
+        let offset = letter.get("_offset").or_else(|| letter.get("offset"));
+        offset.unwrap_or_else(|| panic!("an offset among {:?}", letter.keys())).clone()
     }
 
     /// Counts every row in the output and compares with what is expected.
@@ -167,4 +207,8 @@ impl Scene {
         let ended = verify.wait(Duration::from_secs(60));
         (ended.code, ended.stdout)
     }
+}
+
+fn number(value: &Value) -> i64 {
+    value.as_i64().expect("an offset")
 }
