@@ -17,6 +17,9 @@ install_kafka() {
   kafka_jars=$jars
 }
 
+# Clients of the listener LINE are sent to a port where nobody listens until a test puts its own proxy there and
+# passes them on: a network to cut.
+#
 # Short waits, because tests wait for them: rebalances, sessions, retention, compaction. The SCRAM listener knows
 # two users: `landfall` may do everything, `stranger` nothing.
 kafka_properties() {
@@ -24,9 +27,9 @@ kafka_properties() {
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:$3
-listeners=OPEN://127.0.0.1:$1,SCRAM://127.0.0.1:$2,CONTROLLER://127.0.0.1:$3
-advertised.listeners=OPEN://127.0.0.1:$1,SCRAM://127.0.0.1:$2
-listener.security.protocol.map=OPEN:PLAINTEXT,SCRAM:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT
+listeners=OPEN://127.0.0.1:$1,SCRAM://127.0.0.1:$2,CONTROLLER://127.0.0.1:$3,LINE://127.0.0.1:$4
+advertised.listeners=OPEN://127.0.0.1:$1,SCRAM://127.0.0.1:$2,LINE://127.0.0.1:$5
+listener.security.protocol.map=OPEN:PLAINTEXT,SCRAM:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT,LINE:PLAINTEXT
 inter.broker.listener.name=OPEN
 controller.listener.names=CONTROLLER
 sasl.enabled.mechanisms=SCRAM-SHA-256,SCRAM-SHA-512
@@ -55,7 +58,7 @@ transaction.abort.timed.out.transaction.cleanup.interval.ms=500
 PROPERTIES
 }
 
-# begin_kafka OPEN SCRAM CONTROLLER: formats the storage and starts the broker.
+# begin_kafka OPEN SCRAM CONTROLLER LINE LINE_ADVERTISED: formats the storage and starts the broker.
 begin_kafka() {
   local java_options=(-XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xshare:auto
     -Dorg.slf4j.simpleLogger.defaultLogLevel=warn -cp "$kafka_jars/*")
@@ -73,11 +76,13 @@ begin_kafka() {
   spawn kafka java "${java_options[@]}" -Xms128m -Xmx384m kafka.Kafka "$run_dir/kafka.properties"
 }
 
+# await_kafka OPEN SCRAM CONTROLLER LINE LINE_ADVERTISED
 await_kafka() {
   if await kafka 90 port_open "$1" && await kafka 30 port_open "$2"; then
     export LANDFALL_TEST_KAFKA=127.0.0.1:$1
     export LANDFALL_TEST_KAFKA_SCRAM=127.0.0.1:$2
     export LANDFALL_TEST_KAFKA_USER=landfall LANDFALL_TEST_KAFKA_PASSWORD=landfall-secret
+    export LANDFALL_TEST_KAFKA_LINE=127.0.0.1:$5,127.0.0.1:$4
   else
     miss "Apache Kafka" "it did not start"
   fi

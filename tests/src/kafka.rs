@@ -67,6 +67,9 @@ impl Kafka {
             }
         });
         assert!(created.is_some(), "topic `{name}` exists and does not go away");
+        for partition in 0..partitions {
+            self.watermarks(name, partition);
+        }
     }
 
     pub fn delete_topic(&self, name: &str) {
@@ -79,6 +82,7 @@ impl Kafka {
         let wanted = NewPartitions::new(name, partitions);
         let answer = self.runtime.block_on(self.admin.create_partitions([&wanted], &options()));
         answer.expect("create partitions")[0].clone().expect("create partitions");
+        self.watermarks(name, partitions as i32 - 1);
     }
 
     /// Retention at once: everything before `offset` goes.
@@ -93,7 +97,16 @@ impl Kafka {
     /// The oldest offset, and one after the newest, markers included.
     pub fn watermarks(&self, topic: &str, partition: i32) -> (i64, i64) {
         let consumer: BaseConsumer = client(&self.bootstrap).create().expect("a consumer");
-        consumer.fetch_watermarks(topic, partition, LONG).expect("watermarks")
+        // A partition that was made just now has no leader for a moment.
+        let mut last = None;
+        let found = clock::until(LONG, || match consumer.fetch_watermarks(topic, partition, LONG) {
+            Ok(found) => Some(found),
+            Err(error) => {
+                last = Some(error);
+                None
+            }
+        });
+        found.unwrap_or_else(|| panic!("watermarks of {topic}[{partition}]: {last:?}"))
     }
 
     /// What `group` committed; `None` before it did.

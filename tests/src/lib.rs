@@ -6,6 +6,7 @@
 
 pub mod clock;
 pub mod kafka;
+pub mod line;
 pub mod oracle;
 pub mod peers;
 pub mod pipeline;

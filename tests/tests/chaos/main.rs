@@ -4,6 +4,7 @@
 //! plain listing, and asserts that what it meant to provoke did happen. Start the peers with `tests/run`.
 
 mod absences;
+mod broker_faults;
 mod crashes;
 mod faults;
 mod losses;
