@@ -5,10 +5,28 @@
 
 pub mod settings;
 
+pub mod schema;
+
 pub mod kafka;
 
 pub mod decode;
 
+pub mod batch;
+
 pub mod encode;
 
 pub mod exit;
+
+pub mod clock;
+
+pub mod budget;
+
+pub mod identity;
+
+pub mod http;
+
+pub mod logs;
+
+pub mod metrics;
+
+pub mod health;

@@ -5,11 +5,21 @@
 //!
 //! Keys are relative to the output prefix, use `/`, and never start with one.
 
+pub mod faulty;
+pub mod file;
+pub mod key;
+pub mod memory;
+pub mod open;
+pub mod s3;
+
 use std::fmt;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+
+pub use open::{OpenError, open, open_existing};
+pub use s3::S3Options;
 
 /// S3 refuses a part below this size unless it is the last one. Source: "Amazon S3 multipart upload limits".
 pub const PART_BYTES_MIN: usize = 5 * 1024 * 1024;
@@ -134,7 +144,7 @@ pub trait Store: fmt::Debug + Send + Sync {
 }
 
 /// What was being asked of the store.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Operation {
     Put,
     Get,
