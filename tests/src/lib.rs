@@ -7,6 +7,7 @@
 pub mod clock;
 pub mod kafka;
 pub mod line;
+pub mod metrics;
 pub mod oracle;
 pub mod peers;
 pub mod pipeline;

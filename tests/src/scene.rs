@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use crate::clock;
 use crate::kafka::{Feed, Kafka, Produced};
+use crate::metrics::Listener;
 use crate::oracle::{Count, Oracle, Output};
 use crate::peers;
 use crate::pipeline::{self, Pipeline};
@@ -123,6 +124,13 @@ impl Scene {
 
     pub fn worker_with(&self, name: &str, more: &[&str]) -> Worker {
         self.command(name, "run", more)
+    }
+
+    /// The next worker serves `/health` and `/metrics` here, alone.
+    pub fn listen(&mut self) -> Listener {
+        let listener = Listener::free();
+        self.pipeline.listen = listener.address.clone();
+        listener
     }
 
     /// Any of the worker's commands.
