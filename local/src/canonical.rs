@@ -12,8 +12,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 pub enum Value {
     Null,
     Bool(bool),
-    /// Any integer type; the width is the schema's business.
-    Int(i64),
+    /// An integer of so many bits.
+    Int(u8, i64),
     Float(u32),
     Double(u64),
     Decimal {
@@ -102,7 +102,7 @@ impl fmt::Display for Value {
         match self {
             Value::Null => f.write_str("null"),
             Value::Bool(value) => write!(f, "{value}"),
-            Value::Int(value) => write!(f, "{value}"),
+            Value::Int(bits, value) => write!(f, "int{bits} {value}"),
             Value::Float(bits) => write!(f, "float {}", f32::from_bits(*bits)),
             Value::Double(bits) => write!(f, "double {}", f64::from_bits(*bits)),
             Value::Decimal { unscaled, scale } => write!(f, "decimal {unscaled}e-{scale}"),
@@ -145,7 +145,7 @@ mod tests {
 
     #[test]
     fn a_type_is_part_of_the_spelling() {
-        assert_ne!(Value::Timestamp(7).content_hash(), Value::Int(7).content_hash());
+        assert_ne!(Value::Timestamp(7).content_hash(), Value::Int(64, 7).content_hash());
         assert_ne!(Value::Null.content_hash(), Value::text("").content_hash());
         assert_ne!(
             Value::Decimal { unscaled: 120, scale: 1 }.content_hash(),
@@ -166,7 +166,7 @@ mod tests {
     fn a_difference_names_the_innermost_field() {
         let row = |cents| {
             Value::record([
-                ("id", Value::Int(1)),
+                ("id", Value::Int(64, 1)),
                 ("order", Value::record([("total", Value::Decimal { unscaled: cents, scale: 2 })])),
             ])
         };

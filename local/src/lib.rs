@@ -15,3 +15,5 @@ pub mod broker;
 pub mod book;
 
 pub mod producer;
+
+pub mod proof;

@@ -23,9 +23,10 @@ pub enum Fault {
     NotAnObject,
     Empty,
     TwoRecords,
+    DuplicateKey,
 }
 
-pub const FAULTS: [Fault; 12] = [
+pub const FAULTS: [Fault; 13] = [
     Fault::Truncated,
     Fault::WrongType,
     Fault::WrongNestedType,
@@ -38,6 +39,7 @@ pub const FAULTS: [Fault; 12] = [
     Fault::NotAnObject,
     Fault::Empty,
     Fault::TwoRecords,
+    Fault::DuplicateKey,
 ];
 
 const REQUIRED: [&str; 4] = ["event_id", "event_type", "event_time", "user_id"];
@@ -94,6 +96,12 @@ pub fn broken(rng: &mut StdRng, fault: Fault, mut event: Json, style: Style) -> 
             let mut bytes = event.write(style);
             bytes.extend_from_within(..);
             bytes
+        }
+        Fault::DuplicateKey => {
+            if let Json::Object(fields) = &mut event {
+                fields.push(("user_id".into(), Json::Raw("1".into())));
+            }
+            event.write(style)
         }
     }
 }

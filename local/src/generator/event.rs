@@ -34,8 +34,8 @@ impl Both {
         Both::new(Value::Bool(value), Json::Raw(value.to_string()))
     }
 
-    fn int(value: i64) -> Both {
-        Both::new(Value::Int(value), Json::Raw(value.to_string()))
+    fn int(bits: u8, value: i64) -> Both {
+        Both::new(Value::Int(bits, value), Json::Raw(value.to_string()))
     }
 
     fn double(value: f64) -> Both {
@@ -51,15 +51,16 @@ impl Both {
         Both::new(Value::Date(days), Json::Text(midnight.format("%Y-%m-%d").to_string()))
     }
 
-    /// Prices come with trailing zeros, without them, and as whole numbers.
+    /// Prices come with trailing zeros, without them, as whole numbers and as text.
     fn cents(rng: &mut StdRng, cents: i64) -> Both {
         let (whole, rest) = (cents / 100, cents % 100);
-        let text = match rng.random_range(0..4) {
+        let text = match rng.random_range(0..5) {
             0 if rest == 0 => whole.to_string(),
             1 if rest % 10 == 0 => format!("{whole}.{}", rest / 10),
             _ => format!("{whole}.{rest:02}"),
         };
-        Both::new(Value::Decimal { unscaled: i128::from(cents), scale: 2 }, Json::Raw(text))
+        let json = if rng.random_bool(0.2) { Json::Text(text) } else { Json::Raw(text) };
+        Both::new(Value::Decimal { unscaled: i128::from(cents), scale: 2 }, json)
     }
 
     /// Producers don't agree on how to write a time; all of these say the same.
@@ -148,7 +149,7 @@ pub fn event(rng: &mut StdRng, seed: u64, user_id: i64, event_micros: i64) -> Ev
         ("event_id", Both::text(Builder::from_random_bytes(rng.random()).into_uuid().to_string())),
         ("event_type", Both::text(kind.name())),
         ("event_time", event_time),
-        ("user_id", Both::int(user_id)),
+        ("user_id", Both::int(64, user_id)),
         ("session_id", {
             let session = format!("s-{:012x}", rng.random::<u64>() >> 16);
             Both::text(session).or_nothing(rng, known)
@@ -163,7 +164,7 @@ pub fn event(rng: &mut StdRng, seed: u64, user_id: i64, event_micros: i64) -> Ev
         ("attributes", attributes(rng)),
         ("tags", tags(rng)),
         ("is_mobile", Both::bool(rng.random()).or_nothing(rng, known)),
-        ("loyalty_level", Both::int(person.loyalty_level).or_nothing(rng, known)),
+        ("loyalty_level", Both::int(8, person.loyalty_level).or_nothing(rng, known)),
         ("discount_rate", Both::float(rng.random_range(0..60) as f32 / 100.0).or_nothing(rng, kind.buys())),
         ("response_ms", {
             let millis = rng.random::<f64>() * 900.0 + 0.25;
@@ -219,7 +220,7 @@ fn items(rng: &mut StdRng, lines: usize) -> (Both, i64) {
         let fields = [
             ("sku", Both::text(product.sku)),
             ("title", Both::text(product.title)),
-            ("quantity", Both::int(quantity)),
+            ("quantity", Both::int(32, quantity)),
             ("price", Both::cents(rng, product.cents)),
             ("gift", gift.or_nothing(rng, said)),
         ];
@@ -236,7 +237,7 @@ fn payment(rng: &mut StdRng, event_micros: i64) -> Both {
     let fields = [
         ("method", Both::text(method)),
         ("card_last4", card.or_nothing(rng, method == "card")),
-        ("attempts", Both::int(rng.random_range(1..=3))),
+        ("attempts", Both::int(16, rng.random_range(1..=3))),
         ("authorised_at", authorised.or_nothing(rng, happened)),
     ];
     Both::record(rng, fields)
