@@ -219,3 +219,164 @@ pub struct Entry {
     /// All entries up to here are settled.
     pub settled_through: Sequence,
 }
+
+/// Why an entry cannot be used. Every one stops the reader: guessing would lose or double data.
+#[derive(Debug, thiserror::Error)]
+pub enum EntryError {
+    #[error(
+        "read ledger entry `{key}`: its format is {found}, this build reads up to {FORMAT}; run a newer release"
+    )]
+    UnknownFormat { key: String, found: u64 },
+    #[error("read ledger entry `{key}`")]
+    Malformed {
+        key: String,
+        #[source]
+        source: serde_json::Error,
+    },
+    #[error("check ledger entry {sequence}: {what}")]
+    Broken { sequence: Sequence, what: String },
+}
+
+#[derive(Deserialize)]
+struct FormatOnly {
+    format: u64,
+}
+
+impl Entry {
+    /// The entry as it is stored, checked first: a broken entry must never reach the log.
+    pub fn to_json(&self) -> Result<Vec<u8>, EntryError> {
+        self.check()?;
+        serde_json::to_vec(self).map_err(|source| EntryError::Malformed { key: self.sequence.key(), source })
+    }
+
+    /// Reads an entry from under `key`, and checks it.
+    pub fn from_json(key: &str, body: &[u8]) -> Result<Entry, EntryError> {
+        let malformed = |source| EntryError::Malformed { key: key.to_owned(), source };
+        let FormatOnly { format } = serde_json::from_slice(body).map_err(malformed)?;
+        if format != u64::from(FORMAT) {
+            return Err(EntryError::UnknownFormat { key: key.to_owned(), found: format });
+        }
+        let entry: Entry = serde_json::from_slice(body).map_err(malformed)?;
+        if Sequence::from_key(key) != Some(entry.sequence) {
+            return Err(entry.broken(format!("it stands under the key `{key}` of another sequence")));
+        }
+        entry.check()?;
+        Ok(entry)
+    }
+
+    /// What must hold of an entry by itself.
+    pub fn check(&self) -> Result<(), EntryError> {
+        if self.settled_through >= self.sequence {
+            return Err(self.broken(format!("it says that {} is settled", self.settled_through)));
+        }
+        for (topic, partition, range) in self.ranges() {
+            range.check().map_err(|what| self.broken(format!("{topic}[{partition}]: {what}")))?;
+            let position = self.positions.get(topic).and_then(|p| p.get(&partition));
+            if position != Some(&range.to) {
+                return Err(
+                    self.broken(format!("{topic}[{partition}]: its position is not where its range ends"))
+                );
+            }
+        }
+        self.check_files()
+    }
+
+    fn check_files(&self) -> Result<(), EntryError> {
+        for file in &self.files {
+            if file.parts.is_empty() || file.parts.len() > crate::store::PARTS_MAX || file.rows == 0 {
+                return Err(self.broken(format!("file `{}` has no rows or no parts", file.key)));
+            }
+        }
+        let rows = |role| self.files.iter().filter(|f| f.role == role).map(|f| f.rows).sum::<u64>();
+        let sum = |count: fn(&PartitionRange) -> u64| self.ranges().map(|(_, _, r)| count(r)).sum::<u64>();
+        if rows(Role::Data) != sum(|r| r.written) || rows(Role::DeadLetters) != sum(|r| r.dead_lettered) {
+            return Err(self.broken("the rows in its files are not the records that it counts".to_owned()));
+        }
+        Ok(())
+    }
+
+    /// What must hold of an entry beside the one before it (`None` for the first).
+    pub fn check_follows(&self, before: Option<&Entry>) -> Result<(), EntryError> {
+        let expected = before.map_or(Sequence(1), |entry| entry.sequence.next());
+        if self.sequence != expected {
+            return Err(self.broken(format!("it follows where {expected} should")));
+        }
+        let Some(before) = before else { return Ok(()) };
+        if let Kind::Rewind { .. } = self.kind {
+            return self.check_rewound(before);
+        }
+        let mut positions = before.positions.clone();
+        for (topic, partition, range) in self.ranges() {
+            let position = positions.entry(topic.to_owned()).or_default().insert(partition, range.to);
+            if position.is_some_and(|position| position != range.from) {
+                return Err(self.broken(format!(
+                    "{topic}[{partition}]: it starts at {}, the position was {}",
+                    range.from,
+                    position.unwrap_or_default()
+                )));
+            }
+        }
+        if positions != self.positions {
+            return Err(self.broken("its positions are not the former ones moved by its ranges".to_owned()));
+        }
+        Ok(())
+    }
+
+    fn check_rewound(&self, before: &Entry) -> Result<(), EntryError> {
+        let same_partitions = before.positions.len() == self.positions.len()
+            && before.positions.iter().all(|(topic, partitions)| {
+                self.positions.get(topic).is_some_and(|after| {
+                    after.len() == partitions.len()
+                        && partitions.iter().all(|(p, old)| after.get(p).is_some_and(|new| new <= old))
+                })
+            });
+        if same_partitions {
+            Ok(())
+        } else {
+            Err(self.broken("a rewind may only move known positions back".to_owned()))
+        }
+    }
+
+    /// Every partition that this entry moves: topic, partition, range.
+    pub fn ranges(&self) -> impl Iterator<Item = (&str, i32, &PartitionRange)> {
+        self.topics.iter().flat_map(|(topic, range)| {
+            range.partitions.iter().map(move |(partition, range)| (topic.as_str(), *partition, range))
+        })
+    }
+
+    /// Whether a rewind can supersede it: it moved offsets or made files.
+    pub fn moves(&self) -> bool {
+        match self.kind {
+            Kind::Open | Kind::Append => true,
+            Kind::Reject { .. } | Kind::Release { .. } | Kind::Rewind { .. } | Kind::Sweep { .. } => false,
+        }
+    }
+
+    fn broken(&self, what: String) -> EntryError {
+        EntryError::Broken { sequence: self.sequence, what }
+    }
+}
+
+impl PartitionRange {
+    /// `to - from = written + filtered + dead_lettered + absent + lost`, and the ranges inside are ordered.
+    fn check(&self) -> Result<(), String> {
+        let (from, to) = (self.from.0, self.to.0);
+        if from < 0 || to < from {
+            return Err(format!("its range {from}..{to} runs backwards"));
+        }
+        for ranges in [&self.absent, &self.lost] {
+            let inside = ranges.iter().all(|r| from <= r.0 && r.0 <= r.1 && r.1 < to);
+            let ordered = ranges.windows(2).all(|pair| pair[0].1 < pair[1].0);
+            if !inside || !ordered {
+                return Err(format!("its absent or lost ranges leave {from}..{to} or overlap"));
+            }
+        }
+        let none = |ranges: &[OffsetRange]| ranges.iter().map(|r| r.count()).sum::<u64>();
+        let counted =
+            self.written + self.filtered + self.dead_lettered + none(&self.absent) + none(&self.lost);
+        if counted != (to - from) as u64 {
+            return Err(format!("it counts {counted} offsets in {from}..{to}"));
+        }
+        Ok(())
+    }
+}

@@ -5,9 +5,13 @@
 
 pub mod settings;
 
+pub mod schema;
+
 pub mod kafka;
 
 pub mod decode;
+
+pub mod batch;
 
 pub mod encode;
 

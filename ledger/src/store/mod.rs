@@ -5,6 +5,11 @@
 //!
 //! Keys are relative to the output prefix, use `/`, and never start with one.
 
+pub mod faulty;
+pub mod file;
+pub mod key;
+pub mod memory;
+
 use std::fmt;
 use std::time::SystemTime;
 
@@ -134,7 +139,7 @@ pub trait Store: fmt::Debug + Send + Sync {
 }
 
 /// What was being asked of the store.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Operation {
     Put,
     Get,
