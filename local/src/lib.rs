@@ -1,12 +1,13 @@
 //! The whole system on one machine, with embedded stand-ins.
 //!
-//! Rooms in flow order: cli → generator → broker → book → producer → worker_process → watch → proof, told by story
-//! through narrate.
+//! Rooms in flow order: cli → stage (generator, broker, the worker's binary) → story: producer and book, worker_process,
+//! watch, proof, timing; narrate speaks for all of them.
+
+pub mod cli;
 
 pub mod canonical;
 pub mod clock;
-
-pub mod cli;
+pub mod narrate;
 
 pub mod generator;
 
@@ -16,4 +17,16 @@ pub mod book;
 
 pub mod producer;
 
+pub mod worker_build;
+
+pub mod worker_process;
+
+pub mod watch;
+
 pub mod proof;
+
+pub mod timing;
+
+pub mod stage;
+
+pub mod story;

@@ -107,6 +107,11 @@ impl Production {
         Ok(Production { book, stop, thread })
     }
 
+    /// The book as it fills.
+    pub fn book(&self) -> Arc<Mutex<Book>> {
+        self.book.clone()
+    }
+
     /// Looks into the book as it stands.
     pub fn read<T>(&self, look: impl FnOnce(&Book) -> T) -> T {
         look(&self.book.lock().unwrap_or_else(PoisonError::into_inner))
