@@ -15,6 +15,7 @@ use crate::entry::{
     Entry, EntryError, EntryId, FORMAT, FileRef, Kind, NextOffset, Sequence, TopicRange, Writer,
 };
 use crate::head::{LedgerError, View};
+use crate::rewind::Proposal;
 use crate::store::{PART_BYTES_MIN, PARTS_MAX, PutOutcome, StoreError};
 
 /// An entry must not name an older upload: abandoned ones are swept after a day, and lifecycles abort them.
@@ -125,6 +126,12 @@ impl Draft {
             }
         }
         let rejected = view.newest().map(|newest| newest.rejected.clone()).unwrap_or_default();
+        let mut topics = view.topics_at_rest();
+        for (topic, range) in &self.topics {
+            let known = topics.entry(topic.clone()).or_default();
+            let id = if range.id.is_empty() { std::mem::take(&mut known.id) } else { range.id.clone() };
+            *known = TopicRange { id, partitions: range.partitions.clone() };
+        }
         Ok(Entry {
             format: FORMAT,
             sequence: view.sequence().next(),
@@ -132,7 +139,7 @@ impl Draft {
             entry_id: self.entry_id,
             writer: self.writer.clone(),
             committed_at: self.committed_at.clone(),
-            topics: self.topics.clone(),
+            topics,
             positions,
             files: self.files.iter().map(|draft| draft.file.clone()).collect(),
             rejected,
@@ -176,13 +183,13 @@ impl View {
         Err(AppendError::Crowded)
     }
 
-    /// Appends an entry that is worked out anew on every head (`None`: nothing to append any more).
-    pub(crate) async fn append_with<F>(&mut self, make: F) -> Result<Option<Entry>, AppendError>
-    where
-        F: AsyncFn(&View) -> Result<Option<Entry>, LedgerError>,
-    {
+    /// Appends what a proposal makes of the head that the log has by then (`None`: nothing any more).
+    pub(crate) async fn append_proposal(
+        &mut self,
+        proposal: &Proposal,
+    ) -> Result<Option<Entry>, AppendError> {
         for _ in 0..SLOTS_MAX {
-            let Some(entry) = make(self).await? else { return Ok(None) };
+            let Some(entry) = proposal.on(self).await? else { return Ok(None) };
             match self.place(&entry).await? {
                 Slot::Ours => return Ok(Some(entry)),
                 Slot::Taken => continue,

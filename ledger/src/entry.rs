@@ -206,7 +206,7 @@ pub struct Entry {
     pub writer: Writer,
     /// RFC 3339, UTC, milliseconds; by the writer's clock, for people.
     pub committed_at: String,
-    /// What this entry moved; empty for kinds that move nothing.
+    /// What this entry moved. Every known topic is here with its id, those at rest without partitions.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub topics: BTreeMap<String, TopicRange>,
     /// Where everything stands after this entry.

@@ -49,6 +49,66 @@ pub fn plan(entries: &[Entry], positions: &Positions) -> Option<(Vec<Sequence>, 
     Some((live.iter().map(|entry| entry.sequence).collect(), positions))
 }
 
+/// An entry that is worked out anew on every head it meets.
+pub(crate) struct Proposal {
+    signature: Signature,
+    change: Change,
+}
+
+enum Change {
+    Rewind { target: Sequence, reason: String },
+    Reject { what: String, reason: String },
+    Release { what: String, reason: String },
+    Sweep { now: SystemTime },
+}
+
+impl Proposal {
+    /// The entry on this head; `None` when there is nothing to change any more.
+    pub(crate) async fn on(&self, view: &View) -> Result<Option<Entry>, LedgerError> {
+        match &self.change {
+            Change::Rewind { target, reason } => {
+                let entries = read_range(view.store.as_ref(), *target, view.sequence()).await?;
+                let Some((superseded, positions)) = plan(&entries, &view.positions()) else {
+                    return Ok(None);
+                };
+                let kind = Kind::Rewind { target: *target, superseded, reason: reason.clone() };
+                Ok(Some(Entry { positions, ..self.standing(view, kind) }))
+            }
+            Change::Reject { what, reason } => {
+                let mut entry =
+                    self.standing(view, Kind::Reject { what: what.clone(), reason: reason.clone() });
+                Ok(entry.rejected.insert(what.clone()).then_some(entry))
+            }
+            Change::Release { what, reason } => {
+                let mut entry =
+                    self.standing(view, Kind::Release { what: what.clone(), reason: reason.clone() });
+                Ok(entry.rejected.remove(what).then_some(entry))
+            }
+            Change::Sweep { now } => {
+                let uploads = abandoned(view, *now).await?;
+                Ok((!uploads.is_empty()).then(|| self.standing(view, Kind::Sweep { uploads })))
+            }
+        }
+    }
+
+    /// An entry that moves nothing.
+    fn standing(&self, view: &View, kind: Kind) -> Entry {
+        Entry {
+            format: FORMAT,
+            sequence: view.sequence().next(),
+            kind,
+            entry_id: self.signature.entry_id,
+            writer: self.signature.writer.clone(),
+            committed_at: self.signature.committed_at.clone(),
+            topics: view.topics_at_rest(),
+            positions: view.positions(),
+            files: Vec::new(),
+            rejected: view.newest().map(|newest| newest.rejected.clone()).unwrap_or_default(),
+            settled_through: view.settled_through(),
+        }
+    }
+}
+
 impl View {
     /// Supersedes everything live at or after `target`. `None`: there was nothing to take back.
     pub async fn rewind(
@@ -57,14 +117,8 @@ impl View {
         signature: &Signature,
         reason: &str,
     ) -> Result<Option<Entry>, AppendError> {
-        let target = target.max(Sequence(1));
-        self.append_with(async |view: &View| {
-            let entries = read_range(view.store.as_ref(), target, view.sequence()).await?;
-            let Some((superseded, positions)) = plan(&entries, &view.positions()) else { return Ok(None) };
-            let kind = Kind::Rewind { target, superseded, reason: reason.to_owned() };
-            Ok(Some(Entry { positions, ..standing(view, signature, kind) }))
-        })
-        .await
+        let change = Change::Rewind { target: target.max(Sequence(1)), reason: reason.to_owned() };
+        self.append_proposal(&Proposal { signature: signature.clone(), change }).await
     }
 
     /// From here on `what`, a release id or an image's digest, may not write. `None`: it already may not.
@@ -74,12 +128,8 @@ impl View {
         signature: &Signature,
         reason: &str,
     ) -> Result<Option<Entry>, AppendError> {
-        self.append_with(async |view: &View| {
-            let kind = Kind::Reject { what: what.to_owned(), reason: reason.to_owned() };
-            let mut entry = standing(view, signature, kind);
-            Ok(entry.rejected.insert(what.to_owned()).then_some(entry))
-        })
-        .await
+        let change = Change::Reject { what: what.to_owned(), reason: reason.to_owned() };
+        self.append_proposal(&Proposal { signature: signature.clone(), change }).await
     }
 
     /// From here on `what` may write again. `None`: nobody had rejected it.
@@ -89,12 +139,8 @@ impl View {
         signature: &Signature,
         reason: &str,
     ) -> Result<Option<Entry>, AppendError> {
-        self.append_with(async |view: &View| {
-            let kind = Kind::Release { what: what.to_owned(), reason: reason.to_owned() };
-            let mut entry = standing(view, signature, kind);
-            Ok(entry.rejected.remove(what).then_some(entry))
-        })
-        .await
+        let change = Change::Release { what: what.to_owned(), reason: reason.to_owned() };
+        self.append_proposal(&Proposal { signature: signature.clone(), change }).await
     }
 
     /// Names the uploads that nobody will complete, older than [`SWEEP_AFTER`] at `now` by the store's clock.
@@ -104,12 +150,7 @@ impl View {
         signature: &Signature,
         now: SystemTime,
     ) -> Result<Option<Entry>, AppendError> {
-        self.append_with(async |view: &View| {
-            let uploads = abandoned(view, now).await?;
-            let kind = Kind::Sweep { uploads: uploads.clone() };
-            Ok((!uploads.is_empty()).then(|| standing(view, signature, kind)))
-        })
-        .await
+        self.append_proposal(&Proposal { signature: signature.clone(), change: Change::Sweep { now } }).await
     }
 }
 
@@ -140,21 +181,4 @@ async fn abandoned(view: &View, now: SystemTime) -> Result<Vec<SweptUpload>, Led
         }
     }
     Ok(uploads)
-}
-
-/// An entry that moves nothing, on the view's head.
-fn standing(view: &View, signature: &Signature, kind: Kind) -> Entry {
-    Entry {
-        format: FORMAT,
-        sequence: view.sequence().next(),
-        kind,
-        entry_id: signature.entry_id,
-        writer: signature.writer.clone(),
-        committed_at: signature.committed_at.clone(),
-        topics: BTreeMap::new(),
-        positions: view.positions(),
-        files: Vec::new(),
-        rejected: view.newest().map(|newest| newest.rejected.clone()).unwrap_or_default(),
-        settled_through: view.settled_through(),
-    }
 }

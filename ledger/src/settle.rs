@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use futures::{StreamExt, stream};
+use futures::future::join_all;
 
 use crate::entry::{Entry, FileRef, Kind, SUPERSEDED_PREFIX, Sequence, SweptUpload};
 use crate::head::{LedgerError, View, read_one};
@@ -164,11 +164,11 @@ impl Settler {
         let store = view.store.as_ref();
         // One's own uploads are surely open; another's are probably completed, and HEAD is the cheaper question.
         let look_first = which != Which::Own(sequence);
-        let shown: Vec<_> = stream::iter(files)
-            .map(|file| async move { (file, show_file(store, file, look_first).await) })
-            .buffered(REQUESTS_AT_ONCE)
-            .collect()
-            .await;
+        let mut shown = Vec::with_capacity(files.len());
+        for files in files.chunks(REQUESTS_AT_ONCE) {
+            let results = join_all(files.iter().map(|file| show_file(store, file, look_first))).await;
+            shown.extend(files.iter().zip(results));
+        }
         let mut all = true;
         for (file, result) in shown {
             match result {

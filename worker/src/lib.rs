@@ -16,3 +16,17 @@ pub mod batch;
 pub mod encode;
 
 pub mod exit;
+
+pub mod clock;
+
+pub mod budget;
+
+pub mod identity;
+
+pub mod http;
+
+pub mod logs;
+
+pub mod metrics;
+
+pub mod health;

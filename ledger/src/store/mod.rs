@@ -9,12 +9,17 @@ pub mod faulty;
 pub mod file;
 pub mod key;
 pub mod memory;
+pub mod open;
+pub mod s3;
 
 use std::fmt;
 use std::time::SystemTime;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+
+pub use open::{OpenError, open, open_existing};
+pub use s3::S3Options;
 
 /// S3 refuses a part below this size unless it is the last one. Source: "Amazon S3 multipart upload limits".
 pub const PART_BYTES_MIN: usize = 5 * 1024 * 1024;

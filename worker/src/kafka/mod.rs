@@ -4,7 +4,19 @@
 //! announced, answered when the flush is over, and only then given up.
 //! Neighbours: settings before it, decode after it. Never: ledger, store.
 
+mod admin;
+mod auth;
+mod client;
+mod clock;
+pub mod config;
+mod context;
+mod errors;
+mod native;
+mod outbox;
+mod poll;
 pub mod records;
+mod source;
+mod wake;
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,7 +24,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use ledger::entry::{NextOffset, Positions};
 
+pub use self::config::{Limits, OWNED_OPTIONS, client_config};
 use self::records::Batch;
+pub use self::source::KafkaSource;
 
 /// One partition of one topic.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
