@@ -19,6 +19,8 @@ pub mod producer;
 
 pub mod worker_build;
 
+mod tether;
+
 pub mod worker_process;
 
 pub mod watch;

@@ -54,6 +54,7 @@ async fn run(cli: Cli, narrator: &Narrator) -> anyhow::Result<u8> {
     let (enough, is_enough) = watch::channel(false);
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
     let tale = async {
         let stage = Stage::set(&cli, clock::now_ms()).await?;
         anyhow::Ok(story::tell(stage, narrator, is_enough).await?)
@@ -72,6 +73,7 @@ async fn run(cli: Cli, narrator: &Narrator) -> anyhow::Result<u8> {
                 ending = true;
             }
             _ = terminate.recv() => break,
+            _ = hang_up.recv() => break,
         }
     }
     narrator.say("given up; workers are killed, nothing was proved");

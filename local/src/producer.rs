@@ -122,9 +122,9 @@ impl Production {
         self.thread.is_finished()
     }
 
-    /// No more events after those that are due.
-    pub fn stop(&self) {
-        self.stop.store(true, Ordering::Relaxed);
+    /// Ends the production from elsewhere.
+    pub fn stopper(&self) -> Stopper {
+        Stopper(self.stop.clone())
     }
 
     /// The whole book, once every delivery report is in. Blocks; call it when it is over, or soon will be.
@@ -135,6 +135,17 @@ impl Production {
             Some(reason) => Err(ProducerError::Refused(reason.to_owned())),
             None => Ok(book),
         }
+    }
+}
+
+/// Ends a production.
+#[derive(Clone, Debug)]
+pub struct Stopper(Arc<AtomicBool>);
+
+impl Stopper {
+    /// No more events after this.
+    pub fn stop(&self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 
@@ -343,7 +354,7 @@ mod tests {
         *covered.lock().unwrap() = production.read(|book| book.ends());
         std::thread::sleep(Duration::from_millis(1_500));
         assert!(sent(&production) > before, "what is covered makes room");
-        production.stop();
+        production.stopper().stop();
         production.finish().unwrap();
     }
 }

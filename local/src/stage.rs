@@ -21,11 +21,11 @@ use crate::worker_build::{self, BuildError};
 use crate::worker_process::{HoldAt, Launch};
 
 /// What the example's settings are set to here: a minute is too short for an age of minutes.
-const QUICK: [(&str, &str); 5] = [
+pub const QUICK: [(&str, &str); 5] = [
     ("AGE_MAX", "4s"),
     ("IDLE_MAX", "2s"),
     ("SESSION_TIMEOUT", "6s"),
-    ("HEALTH_LISTEN", "none"),
+    ("HEALTH_LISTEN", "127.0.0.1:0"),
     ("LANDFALL_RELEASE", "local"),
 ];
 

@@ -5,6 +5,7 @@
 //! Neighbours: every room here; main starts it and answers Ctrl-C.
 
 use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -70,7 +71,7 @@ pub enum StoryError {
 pub async fn tell(
     stage: Stage,
     narrator: &Narrator,
-    enough: channel::Receiver<bool>,
+    mut enough: channel::Receiver<bool>,
 ) -> Result<bool, StoryError> {
     introduce(&stage, narrator);
     let covered = Covered::default();
@@ -90,17 +91,25 @@ pub async fn tell(
         covered,
         totals: sender,
     };
+    let stopper = production.stopper();
+    let ending = async {
+        if enough.wait_for(|enough| *enough).await.is_ok() {
+            stopper.stop();
+        }
+        std::future::pending::<Infallible>().await
+    };
     let acts = async {
         kill_with_an_upload_open(&stage, narrator).await?;
         kill_with_an_entry_logged(&stage, narrator, &totals).await?;
         let mut worker = settle_after_both(&stage, narrator, &totals).await?;
-        let book = last_events(&mut worker, narrator, production, &totals, enough).await?;
+        let book = last_events(&mut worker, narrator, production, &totals).await?;
         drain(&mut worker, narrator).await?;
         Ok::<_, StoryError>((worker, book))
     };
     // The follower ends by itself only when the ledger cannot be read.
     let (worker, book) = tokio::select! {
         played = acts => played?,
+        never = ending => match never {},
         lost = follower.follow() => return Err(lost.into()),
     };
     narrator.end_display();
@@ -299,13 +308,9 @@ async fn last_events(
     narrator: &Narrator,
     production: Production,
     totals: &channel::Receiver<Totals>,
-    enough: channel::Receiver<bool>,
 ) -> Result<Book, StoryError> {
     while !production.is_over() {
         worker.check_alive("take in the events").await?;
-        if *enough.borrow() {
-            production.stop();
-        }
         sleep(LOOK_EVERY).await;
     }
     let book = tokio::task::spawn_blocking(|| production.finish()).await??;

@@ -19,6 +19,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::clock::Stopwatch;
+use crate::tether;
 
 /// Log lines kept for questions; the file has them all.
 const LINES_MAX: usize = 1_000;
@@ -136,6 +137,7 @@ impl WorkerProcess {
         // A group of its own: Ctrl-C on the terminal is ours to answer, and the worker ends when we say so.
         command.envs(launch.environment.clone()).process_group(0).kill_on_drop(true);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        tether::tie(&mut command);
         let started = Stopwatch::start();
         let mut child = command.spawn().map_err(failed)?;
         let pid = child.id().and_then(|pid| i32::try_from(pid).ok()).unwrap_or_default();

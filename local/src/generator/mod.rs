@@ -185,6 +185,7 @@ pub fn dead_letter(
         ("key", Value::or_null(key, bytes)),
         ("value", Value::or_null(value, bytes)),
         ("headers", Value::List(headers)),
+        ("has_reason", Value::Bool(true)),
     ])
 }
 

@@ -4,7 +4,7 @@
 //! sent, each once, rows under `data/` and dead letters beside it.
 //! Neighbours: book and generator say what was sent; story reports. Reads files, writes nothing.
 
-mod rows;
+pub mod rows;
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -266,6 +266,7 @@ fn dead_letter(batch: &RecordBatch, row: usize) -> Value {
         ("key", cell("_key")),
         ("value", cell("_value")),
         ("headers", cell("_headers")),
+        ("has_reason", Value::Bool(matches!(cell("error"), Value::Text(error) if !error.is_empty()))),
     ])
 }
 

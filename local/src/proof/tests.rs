@@ -84,7 +84,7 @@ fn write_dead_letters(root: &Path, file: &str, records: &[Small]) {
     columns.push(("_key", Arc::new(BinaryArray::from(vec![None; records.len()]))));
     columns.push(("_value", Arc::new(BinaryArray::from_iter_values(records.iter().map(|r| r.2.as_bytes())))));
     columns.push(("_headers", Arc::new(no_headers)));
-    columns.push(("_error", Arc::new(StringArray::from(vec!["no JSON"; records.len()]))));
+    columns.push(("error", Arc::new(StringArray::from(vec!["no JSON"; records.len()]))));
     write(&root.join("_landfall/dead-letters").join(file), columns);
 }
 
