@@ -14,6 +14,7 @@ mod errors;
 mod native;
 mod onlooker;
 mod outbox;
+mod placing;
 mod poll;
 pub mod records;
 mod source;
