@@ -32,6 +32,11 @@ pub trait Clock: fmt::Debug + Send + Sync {
     fn moment(&self) -> Moment;
     /// Milliseconds since 1970, UTC; may jump.
     fn utc_ms(&self) -> i64;
+
+    /// The moment in whole milliseconds.
+    fn monotonic_ms(&self) -> u64 {
+        u64::try_from(self.moment().0.as_millis()).unwrap_or(u64::MAX)
+    }
 }
 
 /// The machine's clocks.

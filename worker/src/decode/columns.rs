@@ -323,6 +323,9 @@ pub(super) struct Fields {
 /// Up to how many fields a name is looked for one by one.
 const SCANNED_MAX: usize = 24;
 
+/// How many of the next names are compared before one is hashed.
+const NEAR: usize = 4;
+
 impl Fields {
     pub(super) fn new(fields: &[schema::Column]) -> Self {
         let names: Vec<Box<str>> = fields.iter().map(|field| field.name.as_str().into()).collect();
@@ -346,11 +349,12 @@ impl Fields {
     }
 
     fn search(&self, name: &str, next: usize) -> Option<usize> {
-        if let Some(by_name) = &self.by_name {
-            return by_name.get(name).copied();
-        }
         // From `next` on and round: a left-out optional field is the usual reason to be here.
         let (before, behind) = self.names.split_at(next.min(self.names.len()));
+        if let Some(by_name) = &self.by_name {
+            let near = behind.iter().take(NEAR).position(|other| **other == *name);
+            return near.map(|index| before.len() + index).or_else(|| by_name.get(name).copied());
+        }
         let found = behind.iter().position(|other| **other == *name).map(|index| before.len() + index);
         found.or_else(|| before.iter().position(|other| **other == *name))
     }

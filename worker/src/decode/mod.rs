@@ -26,7 +26,8 @@
 //!
 //! Keys that the schema does not declare are ignored; what stands under them must still be JSON, nested at most
 //! [`DEPTH_MAX`] deep. Declared keys are matched exactly, case included. A declared key that stands twice makes the
-//! record a dead letter: readers of JSON disagree on which one holds.
+//! record a dead letter: readers of JSON disagree on which one holds. `-0.0` becomes 0.0 in a double (sonic-rs drops
+//! the sign of a zero), as nothing that compares numbers can tell.
 
 mod batch;
 mod columns;

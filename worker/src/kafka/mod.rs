@@ -115,6 +115,13 @@ pub trait Source: Send + Sync {
     /// The next event; waits for one. After [`Event::Failed`] it never answers again.
     async fn next(&self) -> Event;
 
+    /// Resolves once the group wants partitions back, or took them, and [`Source::next`] has not told so yet: whoever
+    /// is busy should come to an end.
+    async fn wanted_back(&self);
+
+    /// Joins the group. Until then only [`Source::topics`] and [`Source::watermarks`] are asked.
+    async fn join(&self) -> Result<(), KafkaError>;
+
     /// Starts to read these, in addition to what is read. Batches taken from here on carry `generation`.
     async fn assign(&self, placements: Vec<Placement>, generation: Generation) -> Result<(), KafkaError>;
 

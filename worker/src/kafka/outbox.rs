@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use super::Event;
 use super::wake::Wake;
@@ -31,13 +31,21 @@ pub(super) struct Outbox {
     state: Mutex<State>,
     bytes_max: u64,
     filled: Notify,
+    /// Revocations and losses that wait to be told.
+    taken_back: watch::Sender<usize>,
     /// Wakes the polling thread when there is room again.
     wake: Wake,
 }
 
 impl Outbox {
     pub(super) fn new(bytes_max: u64, wake: Wake) -> Outbox {
-        Outbox { state: Mutex::default(), bytes_max, filled: Notify::new(), wake }
+        Outbox {
+            state: Mutex::default(),
+            bytes_max,
+            filled: Notify::new(),
+            taken_back: watch::Sender::default(),
+            wake,
+        }
     }
 
     /// Bytes of records that still fit; 0 = take none now.
@@ -61,9 +69,8 @@ impl Outbox {
                 state.bytes += batch.bytes;
             }
             Event::Failed(_) => state.sealed = true,
+            Event::Revoked(_) | Event::Lost(_) => self.taken_back.send_modify(|waiting| *waiting += 1),
             Event::Assigned(_)
-            | Event::Revoked(_)
-            | Event::Lost(_)
             | Event::AtEnd { .. }
             | Event::OutOfRange { .. }
             | Event::Truncated { .. }
@@ -85,6 +92,13 @@ impl Outbox {
         }
     }
 
+    /// Resolves while a revocation or a loss waits to be told.
+    pub(super) async fn wanted_back(&self) {
+        // The sender lives in self: waiting can't fail.
+        let waits = self.taken_back.subscribe().wait_for(|waiting| *waiting > 0).await.is_ok();
+        debug_assert!(waits);
+    }
+
     fn pop(&self) -> Option<Event> {
         let mut state = self.lock();
         let was_full =
@@ -93,6 +107,9 @@ impl Outbox {
         if let Event::Records(batch) = &event {
             state.batches -= 1;
             state.bytes -= batch.bytes;
+        }
+        if let Event::Revoked(_) | Event::Lost(_) = &event {
+            self.taken_back.send_modify(|waiting| *waiting -= 1);
         }
         drop(state);
         if was_full {

@@ -42,7 +42,7 @@ pub struct KafkaSource {
 }
 
 impl KafkaSource {
-    /// Starts the client and the polling thread and subscribes; no broker is waited for.
+    /// Starts the client and the polling thread; no broker is waited for, no group is joined.
     ///
     /// # Errors
     /// [`KafkaError::Setting`] when librdkafka refuses the settings.
@@ -51,8 +51,6 @@ impl KafkaSource {
         let (wake, sleep) = wake_pair();
         let client = Arc::new(Client::start(&config, &wake)?);
         let tokens = TokenThread::start_if_needed(settings, &client)?;
-        let topics: Vec<&str> = settings.topics.iter().map(String::as_str).collect();
-        client.consumer().subscribe(&topics).map_err(|error| errors::client("subscribe", &error))?;
         let outbox = Arc::new(Outbox::new(limits.handed_over_bytes(), wake.clone()));
         let (commands, inbox) = crossbeam_channel::unbounded();
         let poller = Poller::new(Arc::clone(&client), Arc::clone(&outbox), inbox, sleep);
@@ -93,6 +91,15 @@ impl KafkaSource {
 impl Source for KafkaSource {
     async fn next(&self) -> Event {
         self.outbox.next().await
+    }
+
+    async fn wanted_back(&self) {
+        self.outbox.wanted_back().await;
+    }
+
+    async fn join(&self) -> Result<(), KafkaError> {
+        let topics: Vec<&str> = self.topics.iter().map(String::as_str).collect();
+        self.client.consumer().subscribe(&topics).map_err(|error| errors::client("subscribe", &error))
     }
 
     async fn assign(&self, placements: Vec<Placement>, generation: Generation) -> Result<(), KafkaError> {

@@ -131,6 +131,14 @@ fn depth_is_bounded_in_declared_and_in_ignored_keys() {
         let deepest = super::table(&format!("a {}int{}", "array<".repeat(lists), ">".repeat(lists)));
         let value = format!("{{\"a\":{}1{}}}", "[".repeat(lists), "]".repeat(lists));
         assert_eq!(refusal(&deepest, value.as_bytes()), None);
+        // The worst: read to the schema's depth, then skipped to the record's.
+        let (open, close) = ("struct<s:".repeat(lists), ">".repeat(lists));
+        let deepest = super::table(&format!("s {open}int{close}"));
+        let (down, up) = ("{\"s\":".repeat(lists), "}".repeat(lists));
+        let rest = DEPTH_MAX - 1 - lists;
+        let ignored = format!("\"new\":{}{}", "[".repeat(rest), "]".repeat(rest));
+        let value = format!("{{\"s\":{}{{{ignored}}}{}}}", &down[..down.len() - 5], &up[1..]);
+        assert_eq!(refusal(&deepest, value.as_bytes()), None);
         let flat = format!(
             "{{\"new\":[{}],\"a\":\"{}\"}}",
             vec!["{\"[\":[]}"; 10_000].join(","),

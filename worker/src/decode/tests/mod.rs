@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod batches;
+mod properties;
 mod types;
 
 use std::sync::Arc;
