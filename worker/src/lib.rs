@@ -21,7 +21,13 @@ pub mod commit;
 
 pub mod pipeline;
 
+pub mod job;
+
+pub mod run;
+
 pub mod clock;
+
+pub mod verify;
 
 pub mod exit;
 
@@ -36,8 +42,6 @@ pub mod logs;
 pub mod metrics;
 
 pub mod health;
-
-pub mod history;
 
 use std::error::Error;
 use std::fmt;
@@ -58,3 +62,5 @@ pub fn chain(error: &dyn Error) -> impl fmt::Display + '_ {
     }
     Chain(error)
 }
+
+pub mod history;
