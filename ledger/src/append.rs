@@ -15,6 +15,7 @@ use crate::entry::{
     Entry, EntryError, EntryId, FORMAT, FileRef, Kind, NextOffset, Sequence, TopicRange, Writer,
 };
 use crate::head::{LedgerError, View};
+use crate::rewind::{Signature, Step};
 use crate::store::{PART_BYTES_MIN, PARTS_MAX, PutOutcome, StoreError};
 
 /// An entry must not name an older upload: abandoned ones are swept after a day, and lifecycles abort them.
@@ -62,7 +63,8 @@ pub enum AppendError {
     /// Drop the batch, abort its uploads, go on from the log's positions.
     #[error("append to the ledger: {topic}[{partition}] stands at {position}, this batch starts at {from}")]
     Fenced { topic: String, partition: i32, from: NextOffset, position: NextOffset },
-    /// The entry may be in the log or may yet land there: touch nothing, stop, let the next start find out.
+    /// The entry may be in the log or may yet land there: touch nothing; append the same draft again, or stop
+    /// and let the next start find out.
     #[error("append to the ledger: nobody knows whether entry {sequence} was written")]
     InDoubt {
         sequence: Sequence,
@@ -95,6 +97,13 @@ impl From<StoreError> for AppendError {
 impl Draft {
     /// What S3 would only refuse later, and what a sweep or a lifecycle could take away meanwhile.
     pub fn check(&self) -> Result<(), AppendError> {
+        match self.kind {
+            Kind::Open | Kind::Append => {}
+            Kind::Reject { .. } | Kind::Release { .. } | Kind::Rewind { .. } | Kind::Sweep { .. } => {
+                let what = "a draft opens or appends; View has a method for every other kind".to_owned();
+                return Err(AppendError::BadDraft(what));
+            }
+        }
         for DraftFile { file, part_bytes, age } in &self.files {
             let bad = |what: String| Err(AppendError::BadDraft(format!("file `{}`: {what}", file.key)));
             if part_bytes.is_empty() || part_bytes.len() > PARTS_MAX || part_bytes.len() != file.parts.len() {
@@ -114,7 +123,8 @@ impl Draft {
     pub fn on(&self, view: &View) -> Result<Entry, AppendError> {
         self.allowed(view, false)?;
         let mut positions = view.positions();
-        for (topic, range) in &self.topics {
+        // A topic without partitions stands nowhere: `positions` must be what the ranges make of it.
+        for (topic, range) in self.topics.iter().filter(|(_, range)| !range.partitions.is_empty()) {
             let at = positions.entry(topic.clone()).or_default();
             for (partition, range) in &range.partitions {
                 let position = at.insert(*partition, range.to);
@@ -125,6 +135,12 @@ impl Draft {
             }
         }
         let rejected = view.newest().map(|newest| newest.rejected.clone()).unwrap_or_default();
+        let mut topics = view.topics_at_rest();
+        for (topic, range) in &self.topics {
+            let known = topics.entry(topic.clone()).or_default();
+            let id = if range.id.is_empty() { std::mem::take(&mut known.id) } else { range.id.clone() };
+            *known = TopicRange { id, partitions: range.partitions.clone() };
+        }
         Ok(Entry {
             format: FORMAT,
             sequence: view.sequence().next(),
@@ -132,7 +148,7 @@ impl Draft {
             entry_id: self.entry_id,
             writer: self.writer.clone(),
             committed_at: self.committed_at.clone(),
-            topics: self.topics.clone(),
+            topics,
             positions,
             files: self.files.iter().map(|draft| draft.file.clone()).collect(),
             rejected,
@@ -161,8 +177,15 @@ enum Slot {
 
 impl View {
     /// Appends the draft, on whatever head the log has by then. The view holds the entry afterwards.
+    ///
+    /// A draft that was in doubt may be appended again, by the same view: its entry is found, or takes a slot.
     pub async fn append(&mut self, draft: &Draft) -> Result<Entry, AppendError> {
         draft.check()?;
+        // Read by a refresh since an earlier doubt: taken for another's, it would fence its own writer.
+        if let Some(entry) = self.unsettled().find(|entry| entry.entry_id == draft.entry_id).cloned() {
+            draft.allowed(self, true)?;
+            return Ok(entry);
+        }
         for _ in 0..SLOTS_MAX {
             let entry = draft.on(self)?;
             match self.place(&entry).await? {
@@ -176,13 +199,14 @@ impl View {
         Err(AppendError::Crowded)
     }
 
-    /// Appends an entry that is worked out anew on every head (`None`: nothing to append any more).
-    pub(crate) async fn append_with<F>(&mut self, make: F) -> Result<Option<Entry>, AppendError>
-    where
-        F: AsyncFn(&View) -> Result<Option<Entry>, LedgerError>,
-    {
+    /// Appends a step that is worked out anew on every head (`None`: there is nothing to do any more).
+    pub(crate) async fn append_step(
+        &mut self,
+        step: Step<'_>,
+        signature: &Signature,
+    ) -> Result<Option<Entry>, AppendError> {
         for _ in 0..SLOTS_MAX {
-            let Some(entry) = make(self).await? else { return Ok(None) };
+            let Some(entry) = step.on(self, signature).await? else { return Ok(None) };
             match self.place(&entry).await? {
                 Slot::Ours => return Ok(Some(entry)),
                 Slot::Taken => continue,
@@ -194,6 +218,8 @@ impl View {
     /// Puts the entry into its slot, until it is known whose slot that is.
     async fn place(&mut self, entry: &Entry) -> Result<Slot, AppendError> {
         let body = Bytes::from(entry.to_json()?);
+        // Before the put, not after it: an entry that does not follow would stop every reader for good.
+        entry.check_follows(self.newest())?;
         let mut doubt: Option<LedgerError> = None;
         for attempt in 0..TRIES_MAX {
             if attempt > 0 {

@@ -7,13 +7,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::future::try_join_all;
 
-use crate::entry::{Entry, EntryError, Kind, LEDGER_PREFIX, NextOffset, Positions, Sequence, Writer};
+use crate::entry::{
+    Entry, EntryError, Kind, LEDGER_PREFIX, NextOffset, Positions, Sequence, TopicRange, Writer,
+};
 use crate::store::{Store, StoreError, UploadId};
 
 /// How many entries are fetched at the same time when a view catches up.
-const FETCHES_AT_ONCE: usize = 16;
+const FETCHES_AT_ONCE: u64 = 16;
 
 /// Why the log could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -117,6 +119,19 @@ impl View {
         self.newest.as_ref()?.positions.get(topic)?.get(&partition).copied()
     }
 
+    /// A topic's id (KIP-516), where an entry ever named it: a topic of the same name with another id is another.
+    pub fn topic_id(&self, topic: &str) -> Option<&str> {
+        let id = self.newest.as_ref()?.topics.get(topic)?.id.as_str();
+        (!id.is_empty()).then_some(id)
+    }
+
+    /// All known topics, none of them moved: every entry carries their ids on, so that the head alone tells them.
+    pub(crate) fn topics_at_rest(&self) -> BTreeMap<String, TopicRange> {
+        let Some(newest) = &self.newest else { return BTreeMap::new() };
+        let at_rest = |range: &TopicRange| TopicRange { id: range.id.clone(), partitions: BTreeMap::new() };
+        newest.topics.iter().map(|(topic, range)| (topic.clone(), at_rest(range))).collect()
+    }
+
     /// What of this writer is rejected: its release id or its image's digest.
     pub fn rejected<'w>(&self, writer: &'w Writer) -> Option<&'w str> {
         let rejected = &self.newest.as_ref()?.rejected;
@@ -170,9 +185,13 @@ pub async fn read_range(
     first: Sequence,
     last: Sequence,
 ) -> Result<Vec<Entry>, LedgerError> {
-    stream::iter(first.0..=last.0)
-        .map(|sequence| read_one(store, Sequence(sequence)))
-        .buffered(FETCHES_AT_ONCE)
-        .try_collect()
-        .await
+    let mut entries = Vec::new();
+    let mut next = first;
+    while next <= last {
+        let until = Sequence(last.0.min(next.0 + FETCHES_AT_ONCE - 1));
+        let fetches = (next.0..=until.0).map(|sequence| read_one(store, Sequence(sequence)));
+        entries.extend(try_join_all(fetches).await?);
+        next = until.next();
+    }
+    Ok(entries)
 }

@@ -15,6 +15,7 @@ use crate::entry::{
 };
 use crate::head::{LedgerError, View, read_range};
 use crate::settle::superseded;
+use crate::store::{UploadId, UploadMeta};
 
 /// Uploads that no entry names are swept after this long; an append names none older than an hour.
 pub const SWEEP_AFTER: Duration = Duration::from_secs(24 * 60 * 60);
@@ -49,6 +50,49 @@ pub fn plan(entries: &[Entry], positions: &Positions) -> Option<(Vec<Sequence>, 
     Some((live.iter().map(|entry| entry.sequence).collect(), positions))
 }
 
+/// A step that moves no offsets forward, before it is known on which head.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Step<'s> {
+    Rewind { target: Sequence, reason: &'s str },
+    Reject { what: &'s str, reason: &'s str },
+    Release { what: &'s str, reason: &'s str },
+    Sweep { now: SystemTime },
+}
+
+impl Step<'_> {
+    /// The entry that this step makes on the view's head; `None` when there is nothing to do.
+    pub(crate) async fn on(self, view: &View, signature: &Signature) -> Result<Option<Entry>, LedgerError> {
+        match self {
+            Step::Rewind { target, reason } => {
+                let target = target.max(Sequence(1));
+                let entries = read_range(view.store.as_ref(), target, view.sequence()).await?;
+                let Some((superseded, positions)) = plan(&entries, &view.positions()) else {
+                    return Ok(None);
+                };
+                let kind = Kind::Rewind { target, superseded, reason: reason.to_owned() };
+                Ok(Some(Entry { positions, ..standing(view, signature, kind) }))
+            }
+            Step::Reject { what, reason } => {
+                let kind = Kind::Reject { what: what.to_owned(), reason: reason.to_owned() };
+                let mut entry = standing(view, signature, kind);
+                Ok(entry.rejected.insert(what.to_owned()).then_some(entry))
+            }
+            Step::Release { what, reason } => {
+                let kind = Kind::Release { what: what.to_owned(), reason: reason.to_owned() };
+                let mut entry = standing(view, signature, kind);
+                Ok(entry.rejected.remove(what).then_some(entry))
+            }
+            Step::Sweep { now } => {
+                let mut uploads = view.store.list_uploads(DATA_PREFIX).await?;
+                uploads.extend(view.store.list_uploads(DEAD_LETTER_PREFIX).await?);
+                let uploads = abandoned(view, uploads, now);
+                let kind = Kind::Sweep { uploads: uploads.clone() };
+                Ok((!uploads.is_empty()).then(|| standing(view, signature, kind)))
+            }
+        }
+    }
+}
+
 impl View {
     /// Supersedes everything live at or after `target`. `None`: there was nothing to take back.
     pub async fn rewind(
@@ -57,14 +101,7 @@ impl View {
         signature: &Signature,
         reason: &str,
     ) -> Result<Option<Entry>, AppendError> {
-        let target = target.max(Sequence(1));
-        self.append_with(async |view: &View| {
-            let entries = read_range(view.store.as_ref(), target, view.sequence()).await?;
-            let Some((superseded, positions)) = plan(&entries, &view.positions()) else { return Ok(None) };
-            let kind = Kind::Rewind { target, superseded, reason: reason.to_owned() };
-            Ok(Some(Entry { positions, ..standing(view, signature, kind) }))
-        })
-        .await
+        self.append_step(Step::Rewind { target, reason }, signature).await
     }
 
     /// From here on `what`, a release id or an image's digest, may not write. `None`: it already may not.
@@ -74,12 +111,7 @@ impl View {
         signature: &Signature,
         reason: &str,
     ) -> Result<Option<Entry>, AppendError> {
-        self.append_with(async |view: &View| {
-            let kind = Kind::Reject { what: what.to_owned(), reason: reason.to_owned() };
-            let mut entry = standing(view, signature, kind);
-            Ok(entry.rejected.insert(what.to_owned()).then_some(entry))
-        })
-        .await
+        self.append_step(Step::Reject { what, reason }, signature).await
     }
 
     /// From here on `what` may write again. `None`: nobody had rejected it.
@@ -89,12 +121,7 @@ impl View {
         signature: &Signature,
         reason: &str,
     ) -> Result<Option<Entry>, AppendError> {
-        self.append_with(async |view: &View| {
-            let kind = Kind::Release { what: what.to_owned(), reason: reason.to_owned() };
-            let mut entry = standing(view, signature, kind);
-            Ok(entry.rejected.remove(what).then_some(entry))
-        })
-        .await
+        self.append_step(Step::Release { what, reason }, signature).await
     }
 
     /// Names the uploads that nobody will complete, older than [`SWEEP_AFTER`] at `now` by the store's clock.
@@ -104,18 +131,14 @@ impl View {
         signature: &Signature,
         now: SystemTime,
     ) -> Result<Option<Entry>, AppendError> {
-        self.append_with(async |view: &View| {
-            let uploads = abandoned(view, now).await?;
-            let kind = Kind::Sweep { uploads: uploads.clone() };
-            Ok((!uploads.is_empty()).then(|| standing(view, signature, kind)))
-        })
-        .await
+        self.append_step(Step::Sweep { now }, signature).await
     }
 }
 
-/// Uploads older than [`SWEEP_AFTER`] that no entry promises to complete and no sweep named before.
-async fn abandoned(view: &View, now: SystemTime) -> Result<Vec<SweptUpload>, LedgerError> {
-    let named: BTreeSet<_> = view
+/// Of all open uploads those older than [`SWEEP_AFTER`] that no entry promises to complete and no sweep named
+/// before. Settled entries have none open.
+pub fn abandoned(view: &View, open: Vec<UploadMeta>, now: SystemTime) -> Vec<SweptUpload> {
+    let named: BTreeSet<&UploadId> = view
         .unsettled()
         .flat_map(|entry| {
             let swept = match &entry.kind {
@@ -130,16 +153,11 @@ async fn abandoned(view: &View, now: SystemTime) -> Result<Vec<SweptUpload>, Led
             promised.chain(swept.iter().map(|upload| &upload.upload_id))
         })
         .collect();
-    let mut uploads = Vec::new();
-    for prefix in [DATA_PREFIX, DEAD_LETTER_PREFIX] {
-        for upload in view.store.list_uploads(prefix).await? {
-            let age = now.duration_since(upload.begun).unwrap_or_default();
-            if age >= SWEEP_AFTER && !named.contains(&upload.upload_id) {
-                uploads.push(SweptUpload { key: upload.key, upload_id: upload.upload_id });
-            }
-        }
-    }
-    Ok(uploads)
+    open.into_iter()
+        .filter(|upload| now.duration_since(upload.begun).unwrap_or_default() >= SWEEP_AFTER)
+        .filter(|upload| !named.contains(&upload.upload_id))
+        .map(|upload| SweptUpload { key: upload.key, upload_id: upload.upload_id })
+        .collect()
 }
 
 /// An entry that moves nothing, on the view's head.
@@ -151,7 +169,7 @@ fn standing(view: &View, signature: &Signature, kind: Kind) -> Entry {
         entry_id: signature.entry_id,
         writer: signature.writer.clone(),
         committed_at: signature.committed_at.clone(),
-        topics: BTreeMap::new(),
+        topics: view.topics_at_rest(),
         positions: view.positions(),
         files: Vec::new(),
         rejected: view.newest().map(|newest| newest.rejected.clone()).unwrap_or_default(),

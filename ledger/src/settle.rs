@@ -9,11 +9,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use futures::{StreamExt, stream};
+use futures::future::join_all;
 
 use crate::entry::{Entry, FileRef, Kind, SUPERSEDED_PREFIX, Sequence, SweptUpload};
 use crate::head::{LedgerError, View, read_one};
-use crate::store::{CompleteOutcome, Store, StoreError};
+use crate::store::{CompleteOutcome, Fault, Operation, Store, StoreError};
 
 /// A superseded object that was absent for this long does not come back: no request in flight lives longer.
 pub const GONE_AFTER: Duration = Duration::from_secs(15 * 60);
@@ -65,10 +65,24 @@ pub struct Settler {
     first_seen_ms: BTreeMap<Sequence, u64>,
     /// Since when a superseded key has been absent.
     gone_since_ms: BTreeMap<String, u64>,
-    /// Since when a live key has been missing.
-    missing_since_ms: BTreeMap<String, u64>,
+    /// Live keys that were looked for in vain.
+    missing: BTreeMap<String, Missing>,
     /// Superseded entries that lie below the view's tail.
     old_entries: BTreeMap<Sequence, Entry>,
+}
+
+/// A live key that was not there from the first of these looks to the last.
+#[derive(Clone, Copy, Debug)]
+struct Missing {
+    since_ms: u64,
+    looked_ms: u64,
+}
+
+impl Missing {
+    /// Only looks count: while nobody could look, nobody knows that it is missing.
+    fn for_long(&self) -> bool {
+        self.looked_ms.saturating_sub(self.since_ms) >= DAMAGE_AFTER.as_millis() as u64
+    }
 }
 
 /// What one entry asks of the store.
@@ -130,7 +144,7 @@ impl Settler {
             }
         }
         self.advance(view);
-        self.report_damage(view, now_ms, &mut report).await?;
+        self.report_damage(view, &mut report).await?;
         report.waiting = due.iter().map(|e| e.sequence).filter(|s| *s > view.settled_through()).collect();
         report.waiting.retain(|sequence| !self.checked.contains(sequence));
         Ok(report)
@@ -164,29 +178,38 @@ impl Settler {
         let store = view.store.as_ref();
         // One's own uploads are surely open; another's are probably completed, and HEAD is the cheaper question.
         let look_first = which != Which::Own(sequence);
-        let shown: Vec<_> = stream::iter(files)
-            .map(|file| async move { (file, show_file(store, file, look_first).await) })
-            .buffered(REQUESTS_AT_ONCE)
-            .collect()
-            .await;
+        let mut shown = Vec::with_capacity(files.len());
+        for files in files.chunks(REQUESTS_AT_ONCE) {
+            let results = join_all(files.iter().map(|file| show_file(store, file, look_first))).await;
+            shown.extend(files.iter().zip(results));
+        }
         let mut all = true;
         for (file, result) in shown {
             match result {
                 Ok(true) => {
                     report.visible += 1;
-                    self.missing_since_ms.remove(&file.key);
+                    self.missing.remove(&file.key);
                 }
                 Ok(false) => {
                     all = false;
-                    self.missing_since_ms.entry(file.key.clone()).or_insert(now_ms);
+                    self.miss(&file.key, now_ms);
                 }
                 Err(error) => {
                     all = false;
+                    // Refused for good, and HEAD saw nothing: nobody will ever complete it.
+                    if error.operation == Operation::CompleteUpload && error.fault == Fault::Refused {
+                        self.miss(&file.key, now_ms);
+                    }
                     report.trouble.push(error);
                 }
             }
         }
         all
+    }
+
+    fn miss(&mut self, key: &str, now_ms: u64) {
+        let first = Missing { since_ms: now_ms, looked_ms: now_ms };
+        self.missing.entry(key.to_owned()).or_insert(first).looked_ms = now_ms;
     }
 
     /// Removes what a rewind superseded. True when all of it has stayed away long enough.
@@ -250,14 +273,8 @@ impl Settler {
     }
 
     /// Damage is only what a second reading of the log still shows live.
-    async fn report_damage(
-        &mut self,
-        view: &mut View,
-        now_ms: u64,
-        report: &mut Settled,
-    ) -> Result<(), LedgerError> {
-        let old = |since: &u64| now_ms.saturating_sub(*since) >= DAMAGE_AFTER.as_millis() as u64;
-        if !self.missing_since_ms.values().any(old) {
+    async fn report_damage(&mut self, view: &mut View, report: &mut Settled) -> Result<(), LedgerError> {
+        if !self.missing.values().any(Missing::for_long) {
             return Ok(());
         }
         view.refresh().await?;
@@ -267,9 +284,9 @@ impl Settler {
             .filter(|entry| entry.moves() && !gone.contains(&entry.sequence))
             .flat_map(|entry| entry.files.iter().map(|file| (entry.sequence, file.key.as_str())))
             .collect();
-        self.missing_since_ms.retain(|key, _| live.iter().any(|(_, live)| live == key));
+        self.missing.retain(|key, _| live.iter().any(|(_, live)| live == key));
         for (sequence, key) in live {
-            if self.missing_since_ms.get(key).is_some_and(old) {
+            if self.missing.get(key).is_some_and(Missing::for_long) {
                 report.damage.push(Damage { sequence, key: key.to_owned() });
             }
         }

@@ -4,7 +4,20 @@
 //! announced, answered when the flush is over, and only then given up.
 //! Neighbours: settings before it, decode after it. Never: ledger, store.
 
+mod admin;
+mod auth;
+mod client;
+mod clock;
+pub mod config;
+mod context;
+mod errors;
+mod native;
+mod onlooker;
+mod outbox;
+mod poll;
 pub mod records;
+mod source;
+mod wake;
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,7 +25,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use ledger::entry::{NextOffset, Positions};
 
+pub use self::config::{Limits, OWNED_OPTIONS, client_config};
+pub use self::onlooker::{Existing, Onlooker, Sample, SampleSize};
 use self::records::Batch;
+pub use self::source::KafkaSource;
 
 /// One partition of one topic.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -100,6 +116,13 @@ pub struct Watermarks {
 pub trait Source: Send + Sync {
     /// The next event; waits for one. After [`Event::Failed`] it never answers again.
     async fn next(&self) -> Event;
+
+    /// Resolves once the group wants partitions back, or took them, and [`Source::next`] has not told so yet: whoever
+    /// is busy should come to an end.
+    async fn wanted_back(&self);
+
+    /// Joins the group. Until then only [`Source::topics`] and [`Source::watermarks`] are asked.
+    async fn join(&self) -> Result<(), KafkaError>;
 
     /// Starts to read these, in addition to what is read. Batches taken from here on carry `generation`.
     async fn assign(&self, placements: Vec<Placement>, generation: Generation) -> Result<(), KafkaError>;

@@ -1,12 +1,32 @@
 //! Settings: what `pipeline/pipeline.toml` says, parsed once, with every fault reported at once.
 //!
 //! Data only: no room builds itself from here, `main` passes each its part.
+//! Files: load (sections) → reader (keys, types, variables) → fault; auth, names, partition and limits judge values.
 //! Neighbours: none.
+
+mod auth;
+pub mod fault;
+mod limits;
+mod load;
+mod names;
+mod partition;
+mod reader;
+mod substitute;
+#[cfg(test)]
+mod tests;
+pub mod units;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::time::Duration;
+
+use self::fault::{Fault, Source};
+
+pub use self::fault::Faults;
+pub use self::load::{FILE, LISTEN_DEFAULT, load, parse};
+pub use self::partition::partition_faults;
 
 /// The whole job.
 #[derive(Clone, Debug)]
@@ -19,6 +39,35 @@ pub struct Settings {
     pub memory: MemorySettings,
     pub health: HealthSettings,
     pub metrics: MetricsSettings,
+    /// Where all this was read, so that what turns out wrong later can still be shown at its place.
+    pub origin: Origin,
+}
+
+/// The file that settings came from; the default knows no places.
+#[derive(Clone, Debug, Default)]
+pub struct Origin {
+    source: Source,
+    places: BTreeMap<String, Range<usize>>,
+}
+
+impl Origin {
+    /// A fault about `key` (`output.path`, `output.partition_by[1]`), at its place if the file has it, else at its
+    /// section's.
+    pub fn fault(&self, key: &str, wrong: impl Into<String>, right: impl Into<String>) -> Fault {
+        let section = key.rsplit_once('.').map_or(key, |(section, _)| section);
+        let span = self.places.get(key).or_else(|| self.places.get(section));
+        Fault {
+            file: self.source.file.clone(),
+            place: span.map(|span| self.source.place(span.clone())),
+            wrong: wrong.into(),
+            right: right.into(),
+        }
+    }
+
+    /// Whether the file has this key.
+    pub fn has(&self, key: &str) -> bool {
+        self.places.contains_key(key)
+    }
 }
 
 /// `[kafka]`: where records come from.

@@ -1,0 +1,140 @@
+//! Open: before the first record, learn where everything stands and say who takes over.
+//!
+//! Order: read the log → settle what others left → may I write? → are the topics the ones the log knows? → give new
+//! partitions their first position, in an `open` entry → only then join the group.
+//! Neighbours: pipeline.
+
+use std::collections::BTreeMap;
+
+use futures::stream::FuturesOrdered;
+use ledger::append::{AppendError, Draft};
+use ledger::entry::{EntryId, Kind, NextOffset, PartitionRange, TopicRange};
+use ledger::head::View;
+use ledger::settle::{Settler, Which};
+use uuid::Uuid;
+
+use super::watch::Due;
+use super::{Parts, Pipeline, Stop};
+use crate::batch::cursors::Cursors;
+use crate::batch::files::OpenFiles;
+use crate::clock::rfc3339;
+use crate::kafka::{Generation, TopicInfo, TopicPartition};
+use crate::settings::Start;
+use crate::sink::Sink;
+
+/// Makes the pipeline, ready for the first event.
+pub(super) async fn open(parts: Parts) -> Result<Pipeline, Stop> {
+    let Parts { source, store, decoder, files, clock, writer, report, rules, shutdown } = parts;
+    let view = View::open(store.clone()).await?;
+    let mut pipeline = Pipeline {
+        sink: Sink::new(store, clock.clone()),
+        since_ms: None,
+        last_record_ms: 0,
+        due: Due::starting(clock.monotonic_ms()),
+        files: Some(OpenFiles::new(files)),
+        settler: Settler::default(),
+        cursors: Cursors::default(),
+        generation: Generation::default(),
+        decoding: FuturesOrdered::new(),
+        decoding_bytes: 0,
+        source,
+        decoder,
+        clock,
+        writer,
+        report,
+        rules,
+        shutdown,
+        view,
+    };
+    pipeline.refuse_rejected()?;
+    pipeline.settle(Which::All).await?;
+    let topics = pipeline.source.topics().await?;
+    pipeline.check_topics(&topics)?;
+    pipeline.take_over(&topics).await?;
+    pipeline.report.opened(&pipeline.view);
+    pipeline.source.join().await?;
+    Ok(pipeline)
+}
+
+impl Pipeline {
+    /// A rejected release or image stops before it does anything.
+    pub(super) fn refuse_rejected(&self) -> Result<(), Stop> {
+        match self.view.rejected(&self.writer) {
+            Some(what) => Err(Stop::Rejected { what: what.to_owned() }),
+            None => Ok(()),
+        }
+    }
+
+    /// A topic that was deleted and created again has other records under the same offsets.
+    fn check_topics(&mut self, topics: &[TopicInfo]) -> Result<(), Stop> {
+        for topic in topics {
+            let Some(id) = &topic.id else { continue };
+            match self.view.topic_id(&topic.name) {
+                Some(known) if known != id => {
+                    let (topic, known, found) = (topic.name.to_string(), known.to_owned(), id.clone());
+                    return Err(Stop::Recreated { topic, known, found });
+                }
+                Some(_) | None => self.cursors.name_topic(&topic.name, id),
+            }
+        }
+        Ok(())
+    }
+
+    /// Appends the `open` entry where this release is not the log's last writer, or a partition has no position.
+    async fn take_over(&mut self, topics: &[TopicInfo]) -> Result<(), Stop> {
+        loop {
+            let ranges = self.first_positions(topics).await?;
+            let ours = self.view.newest().is_some_and(|newest| newest.writer.release == self.writer.release);
+            if ours && ranges.values().all(|range| range.partitions.is_empty()) {
+                return Ok(());
+            }
+            let draft = Draft {
+                kind: Kind::Open,
+                entry_id: EntryId(Uuid::now_v7()),
+                writer: self.writer.clone(),
+                committed_at: rfc3339(self.clock.utc_ms()),
+                topics: ranges,
+                files: Vec::new(),
+            };
+            match self.view.append(&draft).await {
+                Ok(_) => return Ok(()),
+                // Another task opened the same partitions first: its positions count.
+                Err(AppendError::Fenced { .. }) => continue,
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// First positions of partitions that the log does not know. A topic it knows has got new partitions: they start
+    /// at their beginning whatever `start` says, or records before this start would be skipped.
+    async fn first_positions(&mut self, topics: &[TopicInfo]) -> Result<BTreeMap<String, TopicRange>, Stop> {
+        let mut ranges: BTreeMap<String, TopicRange> = BTreeMap::new();
+        for topic in topics {
+            let known = self.view.newest().and_then(|newest| newest.positions.get(&*topic.name));
+            let range = ranges.entry(topic.name.to_string()).or_default();
+            range.id = topic.id.clone().unwrap_or_default();
+            for number in &topic.partitions {
+                if known.is_some_and(|known| known.contains_key(number)) {
+                    continue;
+                }
+                let partition = TopicPartition { topic: topic.name.clone(), partition: *number };
+                let ends = self.source.watermarks(&partition).await?;
+                let first = match (self.rules.start, known) {
+                    (Start::Earliest, _) | (Start::Latest, Some(_)) => ends.log_start,
+                    (Start::Latest, None) => ends.last_stable,
+                };
+                let (from, to) = (NextOffset(first), NextOffset(first));
+                let first = PartitionRange {
+                    from,
+                    to,
+                    leader_epoch: -1,
+                    log_start: ends.log_start,
+                    last_stable: ends.last_stable,
+                    ..PartitionRange::default()
+                };
+                range.partitions.insert(*number, first);
+            }
+        }
+        Ok(ranges)
+    }
+}
