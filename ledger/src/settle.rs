@@ -133,9 +133,7 @@ impl Settler {
             self.tried.insert(entry.sequence);
             let done = match duty(entry, &gone) {
                 Duty::Nothing => true,
-                Duty::Show(files) => {
-                    self.show(view, entry.sequence, &files, which, now_ms, &mut report).await
-                }
+                Duty::Show(files) => self.show(view, entry.sequence, files, which, now_ms, &mut report).await,
                 Duty::Hide(sequences) => self.hide(view, &sequences, now_ms, &mut report).await?,
                 Duty::Abort(uploads) => abort(view.store.as_ref(), &uploads, &mut report).await,
             };
@@ -170,7 +168,7 @@ impl Settler {
         &mut self,
         view: &View,
         sequence: Sequence,
-        files: &[FileRef],
+        files: Vec<FileRef>,
         which: Which,
         now_ms: u64,
         report: &mut Settled,
@@ -178,8 +176,12 @@ impl Settler {
         let store = view.store.as_ref();
         // One's own uploads are surely open; another's are probably completed, and HEAD is the cheaper question.
         let look_first = which != Which::Own(sequence);
+        // Owned, because a future that borrows from a stream's iterator cannot be spawned.
         let shown: Vec<_> = stream::iter(files)
-            .map(|file| async move { (file, show_file(store, file, look_first).await) })
+            .map(|file| async move {
+                let shown = show_file(store, &file, look_first).await;
+                (file, shown)
+            })
             .buffered(REQUESTS_AT_ONCE)
             .collect()
             .await;
