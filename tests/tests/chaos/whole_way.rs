@@ -121,7 +121,7 @@ fn partitions_that_appear_later_start_at_their_beginning() {
     scene.wait_until_at_end(&topic, 1, SOON);
     assert_eq!(worker.drain(SOON).code, Some(0));
 
-    scene.kafka.grow_topic(&topic, 3);
+    scene.grow_topic(&topic, 3);
     scene.produce(&topic, 3, 90);
     let mut worker = scene.worker("again");
     scene.wait_until_at_end(&topic, 3, SOON);
