@@ -284,7 +284,7 @@ impl Entry {
 
     /// Kinds that move nothing forward carry no ranges and no files; a rewind takes out what is before it.
     fn check_kind(&self) -> Result<(), EntryError> {
-        let carries = !self.topics.is_empty() || !self.files.is_empty();
+        let carries = self.ranges().next().is_some() || !self.files.is_empty();
         if carries && !self.moves() {
             return Err(self.broken("an entry of its kind has no ranges and no files".to_owned()));
         }

@@ -21,7 +21,13 @@ pub mod commit;
 
 pub mod pipeline;
 
+pub mod job;
+
+pub mod run;
+
 pub mod clock;
+
+pub mod verify;
 
 pub mod exit;
 
@@ -56,3 +62,5 @@ pub fn chain(error: &dyn Error) -> impl fmt::Display + '_ {
     }
     Chain(error)
 }
+
+pub mod history;

@@ -1,1 +1,165 @@
-fn main() {}
+//! The binary: reads the command line, calls one function a command, and turns what comes back into an exit code.
+
+mod cli;
+
+use std::io::{IsTerminal, Write};
+use std::panic::AssertUnwindSafe;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use ledger::store::{S3Options, StoreError};
+use worker::clock::SystemClock;
+use worker::exit::Exit;
+use worker::settings::{Faults, LISTEN_DEFAULT, Settings};
+use worker::{health, history, kafka, logs, settings};
+
+use self::cli::{Cli, Command, HealthArgs, LedgerArgs, PipelineArg, StoreArg};
+
+/// Why a command ended otherwise than well.
+enum Failure {
+    /// Settings: told one by one.
+    Faults(Faults),
+    Error(Exit, anyhow::Error),
+}
+
+fn main() -> ExitCode {
+    let cli = match cli::parse(std::env::args_os()) {
+        Ok(cli) => cli,
+        Err(exit) => return exit.into(),
+    };
+    logs::init();
+    // A long-running worker's stderr is read by machines, unless a person sits in front of it.
+    let for_people = std::io::stderr().is_terminal() || !matches!(cli.command, Command::Run(_));
+    // What panicked has been logged by the hook; nothing is used after it.
+    match std::panic::catch_unwind(AssertUnwindSafe(|| dispatch(cli))) {
+        Ok(Ok(exit)) => exit.into(),
+        Ok(Err(failure)) => tell(failure, for_people).into(),
+        Err(_) => Exit::Bug.into(),
+    }
+}
+
+fn dispatch(cli: Cli) -> Result<Exit, Failure> {
+    match cli.command {
+        Command::Run(_) => not_built_yet("run"),
+        Command::Check(_) => not_built_yet("check"),
+        Command::Verify(_) => not_built_yet("verify"),
+        Command::Ledger(args) => print_ledger(&args),
+        Command::Health(args) => ask_health(&args),
+    }
+}
+
+fn not_built_yet(command: &str) -> Result<Exit, Failure> {
+    Err(Failure::Error(Exit::Bug, anyhow::anyhow!("{command}: not built yet")))
+}
+
+fn print_ledger(args: &LedgerArgs) -> Result<Exit, Failure> {
+    let options = history::Options { newest: args.newest, from: args.from, json: args.json };
+    let (url, s3) = store_of(&args.store)?;
+    block_on(async {
+        let store = ledger::store::open_existing(&url, &s3)
+            .await
+            .map_err(|error| Failure::Error(Exit::Settings, error.into()))?;
+        history::print(store.as_ref(), &options, &mut std::io::stdout()).await.map_err(|error| {
+            let exit = match &error {
+                history::HistoryError::Store(error) => exit_of(error),
+                history::HistoryError::Output(_) => Exit::TryAgain,
+            };
+            Failure::Error(exit, error.into())
+        })
+    })?;
+    Ok(Exit::Done)
+}
+
+fn ask_health(args: &HealthArgs) -> Result<Exit, Failure> {
+    let default = || LISTEN_DEFAULT.parse().expect("the default is an address");
+    let url = match (&args.url, load(&args.pipeline)) {
+        (Some(url), _) => url.clone(),
+        (None, Ok(settings)) => match settings.health.listen {
+            Some(listen) => health::ask::url(listen),
+            None => {
+                let error =
+                    anyhow::anyhow!("ask the worker: `health.listen` is \"none\", so that it cannot answer");
+                return Err(Failure::Error(Exit::Settings, error));
+            }
+        },
+        // The worker may run with settings that this shell does not have.
+        (None, Err(_)) => health::ask::url(default()),
+    };
+    // Whatever is wrong, a health check has two answers: 0 and 1.
+    match health::ask::ask(&url, &SystemClock::start()) {
+        Ok(answer) => {
+            // The answer is the exit code; the sentence is for those who look.
+            let _ = writeln!(std::io::stdout(), "{}", answer.sentence);
+            Ok(if answer.is_well { Exit::Done } else { Exit::Unproven })
+        }
+        Err(error) => Err(Failure::Error(Exit::Unproven, error.into())),
+    }
+}
+
+/// The pipeline's settings.
+fn load(args: &PipelineArg) -> Result<Settings, Failure> {
+    settings::load(&args.pipeline, &|name| std::env::var(name).ok(), kafka::OWNED_OPTIONS)
+        .map_err(Failure::Faults)
+}
+
+/// The store that was named, else the pipeline's; in both cases reached as the pipeline says, if it says so.
+fn store_of(args: &StoreArg) -> Result<(String, S3Options), Failure> {
+    match (&args.store, load(&args.pipeline)) {
+        (named, Ok(settings)) => {
+            let output = settings.output;
+            let s3 =
+                S3Options { endpoint: output.endpoint, path_style: output.path_style, region: output.region };
+            Ok((named.clone().unwrap_or(output.path), s3))
+        }
+        (Some(named), Err(_)) => Ok((named.clone(), S3Options::default())),
+        (None, Err(faults)) => Err(faults),
+    }
+}
+
+fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("start the runtime")
+        .map_err(|error| Failure::Error(Exit::TryAgain, error))?
+        .block_on(work)
+}
+
+fn exit_of(error: &StoreError) -> Exit {
+    use ledger::store::Fault;
+    match error.fault {
+        Fault::NoSuchBucket | Fault::Refused => Exit::Settings,
+        Fault::Denied => Exit::Denied,
+        Fault::Conflict => Exit::TryAgain,
+        Fault::Unknown => Exit::Unreachable,
+        Fault::NoSuchUpload => Exit::Bug,
+    }
+}
+
+/// Says why, as text for people or as log lines for machines.
+fn tell(failure: Failure, for_people: bool) -> Exit {
+    match failure {
+        Failure::Faults(faults) if for_people => {
+            eprintln!("{faults}\n\n{} in the settings", counted(faults.0.len()));
+            Exit::Settings
+        }
+        Failure::Faults(faults) => {
+            for fault in &faults.0 {
+                tracing::error!(fault = fault.sentence(), "settings");
+            }
+            Exit::Settings
+        }
+        Failure::Error(exit, error) => {
+            if for_people {
+                eprintln!("{error:#}");
+            } else {
+                tracing::error!(error = format!("{error:#}"), exit = exit.code(), "stop");
+            }
+            exit
+        }
+    }
+}
+
+fn counted(faults: usize) -> String {
+    if faults == 1 { "1 fault".to_owned() } else { format!("{faults} faults") }
+}

@@ -9,10 +9,15 @@ mod common;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use common::{Writer, assigned, next, partition, placement, placements, read_until, settings, source};
+use common::{
+    LIMITS, Writer, assigned, next, partition, placement, placements, read_until, settings, source,
+};
+use ledger::entry::OffsetRange;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
-use worker::kafka::{Event, Generation, KafkaError, KafkaSource, Limits, Source};
+use worker::kafka::{
+    Event, Existing, Generation, KafkaError, KafkaSource, Limits, Onlooker, SampleSize, Source,
+};
 
 fn cluster(topic: &str, partitions: i32) -> MockCluster<'static, DefaultProducerContext> {
     let cluster = MockCluster::new(1).expect("a mock cluster");
@@ -302,4 +307,63 @@ async fn a_topic_that_the_brokers_do_not_know_ends_the_source() {
     let after = tokio::time::timeout(Duration::from_millis(300), source.next()).await;
     assert!(after.is_err(), "nothing follows a failure: {after:?}");
     source.close().await.expect("close");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_onlooker_reads_samples_and_ranges_without_a_group() {
+    let cluster = cluster("clicks", 3);
+    let bootstrap = cluster.bootstrap_servers();
+    let writer = Writer::new(&bootstrap);
+    writer.write("clicks", 0, 0..1000);
+    writer.write("clicks", 1, 0..5);
+    let onlooker = Onlooker::start(&settings(&bootstrap, "none", &["clicks"]), LIMITS).expect("settings");
+    let size = SampleSize { records_per_partition: 100, partitions_max: 10, bytes_max: 1 << 20 };
+    let sample = onlooker.sample(size).await.expect("a sample");
+    assert_eq!(sample.topics[0].partitions, [0, 1, 2]);
+    assert_eq!(sample.watermarks[&partition("clicks", 0)].last_stable, 1000);
+    let mut offsets: BTreeMap<i32, Vec<i64>> = BTreeMap::new();
+    for batch in &sample.batches {
+        for run in &batch.runs {
+            let seen = run.range.clone().map(|index| batch.messages.get(index).offset);
+            offsets.entry(run.partition.partition).or_default().extend(seen);
+        }
+    }
+    assert_eq!(offsets, BTreeMap::from([(0, (900..1000).collect()), (1, (0..5).collect())]));
+
+    let existing = onlooker.existing_offsets(&partition("clicks", 0), 10..20).await.expect("a range");
+    assert_eq!(existing, Existing { known: 10..20, offsets: vec![OffsetRange(10, 19)] });
+    let beyond = onlooker.existing_offsets(&partition("clicks", 1), 3..99).await.expect("a range");
+    assert_eq!(beyond, Existing { known: 3..5, offsets: vec![OffsetRange(3, 4)] });
+    let nothing = onlooker.existing_offsets(&partition("clicks", 2), 0..9).await.expect("a range");
+    assert_eq!(nothing, Existing { known: 0..0, offsets: Vec::new() });
+
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let known = onlooker
+        .read_range(&partition("clicks", 0), 990..2000, move |batch| {
+            sender.send(batch.messages.len()).is_ok()
+        })
+        .await
+        .expect("a range");
+    assert_eq!((known, receiver.iter().sum::<usize>()), (990..1000, 10));
+}
+
+/// KIP-848: the broker assigns; everything else is as with the classic protocol.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_new_group_protocol_assigns_and_revokes_too() {
+    let cluster = cluster("clicks", 4);
+    let bootstrap = cluster.bootstrap_servers();
+    let writer = Writer::new(&bootstrap);
+    let mut settings = settings(&bootstrap, "kip848", &["clicks"]);
+    settings.options.insert("group.protocol".to_owned(), "consumer".to_owned());
+    let first = KafkaSource::start(&settings, LIMITS).expect("settings");
+    let mine = assigned(&first).await;
+    assert_eq!(mine.len(), 4);
+    first.assign(placements(&mine, 0), Generation(1)).await.expect("assign");
+    for one in 0..4 {
+        writer.write("clicks", one, 0..10);
+    }
+    let mut read = BTreeMap::new();
+    read_until(&first, "40 records", &mut read, |_, read| read.values().map(Vec::len).sum::<usize>() == 40)
+        .await;
+    first.close().await.expect("close");
 }

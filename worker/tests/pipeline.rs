@@ -18,9 +18,11 @@ use tokio_util::sync::CancellationToken;
 use worker::batch::files::FileOptions;
 use worker::batch::route::PartitionSpec;
 use worker::batch::seal::Limits;
+use worker::clock::Clock;
 use worker::decode::{BatchDecoder, DecodeFailure, Decoded, DecoderFactory, dead_letter};
 use worker::encode::EncodeOptions;
 use worker::kafka::records::{Batch, Run};
+use worker::metrics::Metrics;
 use worker::pipeline::{Decode, Parts, Pipeline, Report, Rules, Stop};
 use worker::schema;
 use worker::settings::{
@@ -98,14 +100,15 @@ impl Worker {
             hold_at: None,
         };
         change(&mut rules);
+        let clock: Arc<dyn Clock> = Arc::new(TestClock::start());
         let parts = Parts {
             source: Arc::new(source.clone()),
             store,
             decoder: Arc::new(Decoder { factory, idle: Mutex::default() }),
             files,
-            clock: Arc::new(TestClock::start()),
             writer: Writer { release: release.to_owned(), version: "0".to_owned(), ..Writer::default() },
-            report: Report::default(),
+            report: Report::new(Metrics::new(clock.moment()), clock.clone()),
+            clock,
             rules,
             shutdown: stop.clone(),
         };

@@ -26,6 +26,9 @@ struct Cursor {
     absent: Vec<OffsetRange>,
     lost: Vec<OffsetRange>,
     leader_epoch: i32,
+    /// Timestamp of the oldest record that is not committed, else of the newest that is; milliseconds, UTC.
+    oldest_ms: Option<i64>,
+    newest_ms: Option<i64>,
     ends: Option<Watermarks>,
 }
 
@@ -56,6 +59,8 @@ impl Cursors {
             absent: Vec::new(),
             lost: Vec::new(),
             leader_epoch,
+            oldest_ms: None,
+            newest_ms: None,
             ends: None,
         };
         self.by_partition.insert(partition.clone(), cursor);
@@ -137,6 +142,8 @@ impl Cursors {
                 cursor.skip_absent(record.offset);
                 cursor.next = record.offset + 1;
                 cursor.leader_epoch = record.leader_epoch.unwrap_or(cursor.leader_epoch);
+                cursor.oldest_ms = cursor.oldest_ms.or(record.timestamp_ms);
+                cursor.newest_ms = record.timestamp_ms.or(cursor.newest_ms);
                 let open = current
                     .get_or_insert_with(|| Run { partition: run.partition.clone(), range: index..index });
                 open.range.end = index + 1;
@@ -175,11 +182,13 @@ impl Cursors {
         }
     }
 
-    /// Records between what the ledger holds and the last stable offset, where that is known.
-    pub fn lag(&self) -> impl Iterator<Item = (&TopicPartition, u64)> {
+    /// Records between what the ledger holds and the last stable offset, where that is known, and the timestamp of
+    /// the oldest of them as far as it was read (else of the record before it, which is older still).
+    pub fn lag(&self) -> impl Iterator<Item = (&TopicPartition, u64, Option<i64>)> {
         self.by_partition.iter().filter_map(|(partition, cursor)| {
             let ends = cursor.ends?;
-            Some((partition, (ends.last_stable - cursor.from).max(0) as u64))
+            let lag = (ends.last_stable - cursor.from).max(0) as u64;
+            Some((partition, lag, cursor.oldest_ms.or(cursor.newest_ms)))
         })
     }
 
@@ -206,6 +215,7 @@ impl Cursors {
             (cursor.written, cursor.filtered, cursor.dead_lettered) = (0, 0, 0);
             cursor.absent.clear();
             cursor.lost.clear();
+            cursor.oldest_ms = None;
         }
     }
 }

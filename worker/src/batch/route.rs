@@ -1,7 +1,7 @@
 //! Route: which Hive directory each row goes to, `dt=2026-11-22/hour=07`.
 //!
 //! Order: within a directory, rows keep the order in which they came.
-//! Neighbours: settings say by what; encode gets one file a directory. Pure.
+//! Neighbours: settings say by what, schema where that is; encode gets one file a directory. Pure.
 //!
 //! A directory's name is a column to every reader, so no file may hold a column of that name (pyarrow refuses the
 //! table, Athena the declaration). A directory that takes a top-level column as it is, under its own name,
@@ -26,6 +26,7 @@ use arrow_buffer::NullBuffer;
 use arrow_schema::{ArrowError, DataType, Schema, SchemaRef, TimeUnit};
 use arrow_select::take::take_record_batch;
 
+use crate::schema::{PathError, resolve};
 use crate::settings::{PartitionField, PartitionTransform};
 
 pub use self::text::NULL_DIRECTORY;
@@ -54,8 +55,8 @@ impl fmt::Display for PartitionPath {
 /// Why rows cannot be partitioned like this.
 #[derive(Debug, thiserror::Error)]
 pub enum PartitionError {
-    #[error("partition by `{name}`: no column `{column}`; there are {known}")]
-    NoColumn { name: String, column: String, known: String },
+    #[error("partition by `{name}`")]
+    Column { name: String, source: PathError },
     #[error("partition by `{name}`: column `{column}` is {found}; {transform:?} needs {needed}")]
     Type {
         name: String,
@@ -105,7 +106,7 @@ impl PartitionSpec {
             if let Err(fault) = check_name(field, &levels) {
                 faults.push(fault);
             }
-            match resolve(field, schema) {
+            match column(field, schema) {
                 Ok(path) => {
                     let clash = schema.fields().iter().position(|one| same_name(one.name(), &field.name));
                     match clash {
@@ -197,32 +198,12 @@ fn same_name(one: &str, other: &str) -> bool {
     one.to_lowercase() == other.to_lowercase()
 }
 
-fn resolve(field: &PartitionField, schema: &Schema) -> Result<Vec<usize>, PartitionError> {
-    let mut fields = schema.fields();
-    let mut path = Vec::with_capacity(field.column.len());
-    let mut found: Option<&DataType> = None;
-    for name in &field.column {
-        if let Some(DataType::Struct(inner)) = found {
-            fields = inner;
-        } else if found.is_some() {
-            return Err(no_column(field, schema));
-        }
-        let Some((index, column)) = fields.find(name) else { return Err(no_column(field, schema)) };
-        path.push(index);
-        found = Some(column.data_type());
-    }
-    let Some(found) = found else { return Err(no_column(field, schema)) };
-    check_type(field, found)?;
-    Ok(path)
-}
-
-fn no_column(field: &PartitionField, schema: &Schema) -> PartitionError {
-    let known: Vec<String> = schema.fields().iter().map(|column| format!("`{}`", column.name())).collect();
-    PartitionError::NoColumn {
-        name: field.name.clone(),
-        column: field.column.join("."),
-        known: known.join(", "),
-    }
+/// Where the field's column stands, if it is one that the transform can read.
+fn column(field: &PartitionField, schema: &Schema) -> Result<Vec<usize>, PartitionError> {
+    let found = resolve(schema, &field.column)
+        .map_err(|source| PartitionError::Column { name: field.name.clone(), source })?;
+    check_type(field, &found.data_type)?;
+    Ok(found.indices)
 }
 
 fn check_type(field: &PartitionField, found: &DataType) -> Result<(), PartitionError> {

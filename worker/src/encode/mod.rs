@@ -4,22 +4,25 @@
 //! once. After an error a file is worth nothing: drop it.
 //! Neighbours: batch before it, sink after it. Pure: no I/O.
 
+mod pages;
 mod parts;
 mod plan;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use bytes::Bytes;
-use parquet::arrow::ArrowSchemaConverter;
-use parquet::arrow::arrow_writer::{ArrowWriter, ArrowWriterOptions};
+use parquet::arrow::arrow_writer::{ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves};
+use parquet::arrow::{ARROW_SCHEMA_META_KEY, ArrowSchemaConverter, encode_arrow_schema};
 use parquet::basic::{Compression, Encoding, Type, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::SchemaDescriptor;
 
+use self::pages::{ColumnPages, Pages, lock};
 use self::parts::Parts;
 pub use self::plan::{Coding, ColumnPlan, Learned};
 
@@ -30,8 +33,8 @@ const PAGE_BYTES_MAX: usize = 512 * 1024;
 const ROW_GROUP_ROWS_MAX: usize = 1024 * 1024;
 /// Rows between two looks at the row group's size.
 const SLICE_ROWS: usize = 8192;
-/// What zstd keeps for a column at level 1 once it has compressed a page; not in parquet's own figures.
-const COMPRESSOR_BYTES: u64 = 600 * 1024;
+/// What an open column writer holds beside its values; not in parquet's own figures.
+const COLUMN_WRITER_BYTES: usize = 4 * 1024;
 /// Metadata of a closed column chunk with its page index, kept until the file's footer.
 const CHUNK_METADATA_BYTES: u64 = 1024;
 
@@ -89,17 +92,17 @@ pub enum EncodeError {
 pub struct FileWriter {
     schema: SchemaRef,
     options: EncodeOptions,
+    level: ZstdLevel,
     /// None before the first rows: they decide how columns are encoded.
-    writer: Option<ArrowWriter<Parts>>,
-    columns: usize,
+    file: Option<File>,
     rows: u64,
 }
 
 impl FileWriter {
     /// A file of this schema without rows.
     pub fn new(schema: SchemaRef, options: &EncodeOptions) -> Result<Self, EncodeError> {
-        zstd_level(options.zstd_level)?;
-        Ok(FileWriter { schema, options: options.clone(), writer: None, columns: 0, rows: 0 })
+        let level = zstd_level(options.zstd_level)?;
+        Ok(FileWriter { schema, options: options.clone(), level, file: None, rows: 0 })
     }
 
     /// Adds rows; closes row groups that have become large enough.
@@ -107,26 +110,23 @@ impl FileWriter {
         if rows.num_rows() == 0 {
             return Ok(());
         }
-        if self.writer.is_none() {
-            let plan = self.options.learned.plan(rows);
-            self.begin(&plan)?;
-        }
+        let file = match &mut self.file {
+            Some(file) => file,
+            None => {
+                let plan = self.options.learned.plan(rows);
+                self.file.insert(File::begin(&self.schema, &plan, self.level)?)
+            }
+        };
         let mut start = 0;
         while start < rows.num_rows() {
             let slice = rows.slice(start, SLICE_ROWS.min(rows.num_rows() - start));
-            self.write_slice(&slice)?;
+            file.write(&slice)?;
             start += slice.num_rows();
+            if file.group_bytes() >= self.options.row_group_bytes || file.group_rows() >= ROW_GROUP_ROWS_MAX {
+                file.close_group()?;
+            }
         }
-        Ok(())
-    }
-
-    fn write_slice(&mut self, rows: &RecordBatch) -> Result<(), EncodeError> {
-        let writer = self.writer.as_mut().expect("`write` begins the file");
-        writer.write(rows).map_err(|source| EncodeError::Write { rows: rows.num_rows(), source })?;
         self.rows += rows.num_rows() as u64;
-        if writer.in_progress_size() as u64 >= self.options.row_group_bytes {
-            self.close_row_group()?;
-        }
         Ok(())
     }
 
@@ -135,64 +135,163 @@ impl FileWriter {
         self.rows
     }
 
-    /// Everything this file holds now: column writers' buffers, compressors, metadata, and finished bytes that were
-    /// not taken.
+    /// Everything this file holds now: column writers' buffers, compressed pages, metadata, and finished bytes that
+    /// were not taken.
     pub fn memory_bytes(&self) -> u64 {
-        let Some(writer) = &self.writer else { return 0 };
-        let columns = self.columns as u64;
-        let open = if writer.in_progress_rows() >= PAGE_ROWS_MAX { columns * COMPRESSOR_BYTES } else { 0 };
-        let closed = writer.flushed_row_groups().len() as u64 * columns * CHUNK_METADATA_BYTES;
-        writer.memory_size() as u64 + writer.inner().memory_bytes() as u64 + open + closed
+        self.file.as_ref().map_or(0, File::memory_bytes)
     }
 
-    /// Bytes of the file as it stands: finished ones, and the open row group's as they will be once encoded
-    /// (its last pages counted before compression, so a little too high).
+    /// Bytes of the file as it stands: finished ones, and the open row group's as they will be once encoded. What
+    /// waits for its page to fill is counted as the pages before it were compressed.
     pub fn encoded_bytes(&self) -> u64 {
-        self.writer.as_ref().map_or(0, |writer| (writer.bytes_written() + writer.in_progress_size()) as u64)
+        self.file.as_ref().map_or(0, |file| file.closed_bytes() + file.group_bytes())
     }
 
     /// Ends the open row group, if it has rows: its bytes can then be taken.
     pub fn close_row_group(&mut self) -> Result<(), EncodeError> {
-        let Some(writer) = self.writer.as_mut() else { return Ok(()) };
-        let rows = writer.in_progress_rows();
-        writer.flush().map_err(|source| EncodeError::CloseRowGroup { rows, source })
+        self.file.as_mut().map_or(Ok(()), File::close_group)
     }
 
     /// Takes the finished bytes that fill parts of exactly `part_bytes`, in order; the rest stays.
     pub fn take_parts(&mut self, part_bytes: usize) -> Vec<Bytes> {
-        let Some(writer) = self.writer.as_mut() else { return Vec::new() };
-        // Writing into memory cannot fail.
-        writer.sync().expect("Parts::write takes everything");
-        writer.inner_mut().take_whole(part_bytes)
+        self.file.as_mut().map_or_else(Vec::new, |file| file.finished().take_whole(part_bytes))
     }
 
     /// Ends the file. `metadata` goes into its footer as key-value pairs.
-    pub fn finish(mut self, metadata: Vec<(String, String)>) -> Result<Finished, EncodeError> {
-        if self.writer.is_none() {
-            self.begin(&ColumnPlan::by_type(&self.schema))?;
-        }
-        let mut writer = self.writer.expect("begun above");
-        for (key, value) in metadata {
-            writer.append_key_value_metadata(KeyValue::new(key, value));
-        }
-        let rows = self.rows;
-        let failed = |source| EncodeError::Finish { rows, source };
-        writer.finish().map_err(failed)?;
-        let bytes = writer.bytes_written() as u64;
-        writer.sync().map_err(|error| failed(error.into()))?;
-        let parts = writer.inner_mut().take_all(self.options.part_bytes);
-        Ok(Finished { parts, rows, bytes })
+    pub fn finish(self, metadata: Vec<(String, String)>) -> Result<Finished, EncodeError> {
+        let mut file = match self.file {
+            Some(file) => file,
+            None => File::begin(&self.schema, &ColumnPlan::by_type(&self.schema), self.level)?,
+        };
+        file.close_group()?;
+        file.end(metadata).map_err(|source| EncodeError::Finish { rows: self.rows, source })?;
+        let bytes = file.closed_bytes();
+        Ok(Finished { parts: file.finished().take_all(self.options.part_bytes), rows: self.rows, bytes })
+    }
+}
+
+/// A file that has begun.
+struct File {
+    writer: SerializedFileWriter<Parts>,
+    columns: ArrowRowGroupWriterFactory,
+    pages: Arc<Pages>,
+    schema: SchemaRef,
+    group: Option<RowGroup>,
+}
+
+impl File {
+    fn begin(schema: &SchemaRef, plan: &ColumnPlan, level: ZstdLevel) -> Result<Self, EncodeError> {
+        let begin = |source| EncodeError::Begin { source };
+        let parquet = ArrowSchemaConverter::new().convert(schema).map_err(begin)?;
+        let properties = Arc::new(properties(plan, schema, &parquet));
+        let root = parquet.root_schema_ptr();
+        let writer = SerializedFileWriter::new(Parts::default(), root, properties).map_err(begin)?;
+        let pages = Arc::new(Pages::new(level));
+        let columns =
+            ArrowRowGroupWriterFactory::new(&writer, schema.clone()).with_page_store_factory(pages.clone());
+        Ok(File { writer, columns, pages, schema: schema.clone(), group: None })
     }
 
-    fn begin(&mut self, plan: &ColumnPlan) -> Result<(), EncodeError> {
-        let begin = |source| EncodeError::Begin { source };
-        let parquet = ArrowSchemaConverter::new().convert(&self.schema).map_err(begin)?;
-        let properties = properties(&self.options, plan, &parquet)?;
-        self.columns = parquet.num_columns();
-        let options = ArrowWriterOptions::new().with_properties(properties).with_parquet_schema(parquet);
-        let writer = ArrowWriter::try_new_with_options(Parts::default(), Arc::clone(&self.schema), options);
-        self.writer = Some(writer.map_err(begin)?);
+    fn write(&mut self, rows: &RecordBatch) -> Result<(), EncodeError> {
+        let failed = |source| EncodeError::Write { rows: rows.num_rows(), source };
+        let group = match &mut self.group {
+            Some(group) => group,
+            None => {
+                let index = self.writer.flushed_row_groups().len();
+                let columns = self.columns.create_column_writers(index).map_err(failed)?;
+                let pages = self.pages.take_columns();
+                self.group.insert(RowGroup { columns, pages, rows: 0 })
+            }
+        };
+        group.write(&self.schema, rows).map_err(failed)
+    }
+
+    fn close_group(&mut self) -> Result<(), EncodeError> {
+        let Some(group) = self.group.take() else { return Ok(()) };
+        let rows = group.rows;
+        group.close(&mut self.writer).map_err(|source| EncodeError::CloseRowGroup { rows, source })
+    }
+
+    fn end(&mut self, metadata: Vec<(String, String)>) -> Result<(), ParquetError> {
+        for (key, value) in metadata {
+            self.writer.append_key_value_metadata(KeyValue::new(key, value));
+        }
+        self.writer.finish().map(|_| ())
+    }
+
+    fn group_rows(&self) -> usize {
+        self.group.as_ref().map_or(0, |group| group.rows)
+    }
+
+    /// Of the open row group, as it will be in the file.
+    fn group_bytes(&self) -> u64 {
+        self.group.as_ref().map_or(0, RowGroup::encoded_bytes)
+    }
+
+    fn closed_bytes(&self) -> u64 {
+        self.writer.bytes_written() as u64
+    }
+
+    fn memory_bytes(&self) -> u64 {
+        let group = self.group.as_ref().map_or(0, RowGroup::memory_bytes);
+        let chunks = self.writer.flushed_row_groups().len() * self.writer.schema_descr().num_columns();
+        group + chunks as u64 * CHUNK_METADATA_BYTES + self.writer.inner().memory_bytes() as u64
+    }
+
+    fn finished(&mut self) -> &mut Parts {
+        // parquet keeps a small buffer of its own before ours.
+        self.writer.flush().expect("Parts::write takes everything");
+        self.writer.inner_mut()
+    }
+}
+
+/// The row group being written.
+struct RowGroup {
+    columns: Vec<ArrowColumnWriter>,
+    /// Of each of `columns`.
+    pages: Vec<Arc<Mutex<ColumnPages>>>,
+    rows: usize,
+}
+
+impl RowGroup {
+    fn write(&mut self, schema: &SchemaRef, rows: &RecordBatch) -> Result<(), ParquetError> {
+        let mut columns = self.columns.iter_mut();
+        for (field, array) in schema.fields().iter().zip(rows.columns()) {
+            for leaf in compute_leaves(field, array)? {
+                columns.next().expect("there is a writer for each leaf of the schema").write(&leaf)?;
+            }
+        }
+        self.rows += rows.num_rows();
         Ok(())
+    }
+
+    fn close(self, writer: &mut SerializedFileWriter<Parts>) -> Result<(), ParquetError> {
+        let mut group = writer.next_row_group()?;
+        for (column, pages) in self.columns.into_iter().zip(self.pages) {
+            let close = column.close()?.close().clone();
+            let (bytes, close) = lock(&pages).finish(close)?;
+            group.append_column(&bytes, close)?;
+        }
+        group.close().map(|_| ())
+    }
+
+    fn memory_bytes(&self) -> u64 {
+        let columns: usize = self.columns.iter().map(ArrowColumnWriter::memory_size).sum();
+        (columns + self.columns.len() * COLUMN_WRITER_BYTES) as u64
+    }
+
+    fn encoded_bytes(&self) -> u64 {
+        let told: usize = self.columns.iter().map(ArrowColumnWriter::get_estimated_total_bytes).sum();
+        let (mut raw, mut compressed) = (0, 0);
+        for pages in &self.pages {
+            let pages = lock(pages);
+            raw += pages.raw_bytes();
+            compressed += pages.compressed_bytes();
+        }
+        // parquet counts its pages before we compress them; the rest has yet to become pages.
+        let waiting = told.saturating_sub(raw);
+        let ratio = if raw > 0 { compressed as f64 / raw as f64 } else { 1.0 };
+        compressed as u64 + (waiting as f64 * ratio) as u64
     }
 }
 
@@ -203,18 +302,18 @@ fn zstd_level(level: i32) -> Result<ZstdLevel, EncodeError> {
     }
 }
 
-fn properties(
-    options: &EncodeOptions,
-    plan: &ColumnPlan,
-    parquet: &SchemaDescriptor,
-) -> Result<WriterProperties, EncodeError> {
+fn properties(plan: &ColumnPlan, schema: &SchemaRef, parquet: &SchemaDescriptor) -> WriterProperties {
+    // For readers that know Arrow: types that Parquet's own say less exactly.
+    let arrow = KeyValue::new(ARROW_SCHEMA_META_KEY.to_owned(), encode_arrow_schema(schema));
     let mut properties = WriterProperties::builder()
         .set_created_by(format!("landfall {}", env!("CARGO_PKG_VERSION")))
-        .set_compression(Compression::ZSTD(zstd_level(options.zstd_level)?))
+        // `pages` compresses.
+        .set_compression(Compression::UNCOMPRESSED)
+        .set_key_value_metadata(Some(vec![arrow]))
         .set_statistics_enabled(EnabledStatistics::Page)
         .set_data_page_row_count_limit(PAGE_ROWS_MAX)
         .set_data_page_size_limit(PAGE_BYTES_MAX)
-        .set_max_row_group_row_count(Some(ROW_GROUP_ROWS_MAX));
+        .set_dictionary_page_size_limit(PAGE_BYTES_MAX);
     for (column, coding) in parquet.columns().iter().zip(&plan.columns) {
         let path = column.path().clone();
         let packs = matches!(column.physical_type(), Type::INT32 | Type::INT64);
@@ -226,7 +325,7 @@ fn properties(
             Coding::Plain | Coding::Delta => properties.set_column_dictionary_enabled(path, false),
         };
     }
-    Ok(properties.build())
+    properties.build()
 }
 
 #[cfg(test)]

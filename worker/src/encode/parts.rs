@@ -8,8 +8,9 @@ use std::io::{self, Write};
 
 use bytes::Bytes;
 
-/// Small enough that taking a part needs little beside the part itself, large enough to be few.
-const CHUNK_BYTES: usize = 256 * 1024;
+/// Small enough that the allocator takes it from where pages were freed, and that an almost empty one costs
+/// little in each open file; large enough to be few.
+const CHUNK_BYTES: usize = 64 * 1024;
 
 /// A queue of bytes. Memory is given back chunk by chunk while parts are taken.
 #[derive(Debug, Default)]

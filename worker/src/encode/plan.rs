@@ -134,11 +134,17 @@ fn coding_of(leaf: &ArrayRef) -> Coding {
     let Some(sample) = Sample::take(leaf) else {
         return coding_by_type(leaf.data_type());
     };
+    let packed = packed_bits(leaf);
     if sample.repeats() {
-        return Coding::Dictionary;
+        // Kafka's offsets repeat, each partition has its own, and still are sequences: what packs smaller wins.
+        let index_bits = (sample.distinct as f64).log2();
+        return match packed {
+            Some((bits, _)) if bits + 1.0 < index_bits => Coding::Delta,
+            Some(_) | None => Coding::Dictionary,
+        };
     }
-    match packed_share(leaf) {
-        Some(share) if share <= 0.75 => Coding::Delta,
+    match packed {
+        Some((bits, width)) if bits <= 0.75 * width => Coding::Delta,
         Some(_) | None => Coding::Plain,
     }
 }
@@ -215,9 +221,9 @@ fn visit_values(leaf: &ArrayRef, each: &mut impl FnMut(&[u8])) {
     }
 }
 
-/// The share of their bits that integers need as packed deltas; none for other types. Decimals are integers in
-/// Parquet up to 18 digits.
-fn packed_share(leaf: &ArrayRef) -> Option<f64> {
+/// The bits that integers need on average as packed deltas, and as they are; none for other types. Decimals are
+/// integers in Parquet up to 18 digits.
+fn packed_bits(leaf: &ArrayRef) -> Option<(f64, f64)> {
     let width = match leaf.data_type() {
         DataType::Int32 | DataType::Date32 => 32.0,
         DataType::Decimal128(digits, _) if *digits <= 9 => 32.0,
@@ -237,7 +243,7 @@ fn packed_share(leaf: &ArrayRef) -> Option<f64> {
         let most = block.iter().max().copied().unwrap_or(0);
         f64::from(64 - most.wrapping_sub(least).cast_unsigned().leading_zeros()) * block.len() as f64
     };
-    Some(deltas.chunks(64).map(bits).sum::<f64>() / deltas.len() as f64 / width)
+    Some((deltas.chunks(64).map(bits).sum::<f64>() / deltas.len() as f64, width))
 }
 
 /// The value of a little-endian integer, cut to 64 bits.
@@ -301,6 +307,20 @@ mod tests {
         assert_eq!(plan_of(Arc::new(times)), Coding::Delta);
         assert_eq!(plan_of(Arc::new(numbers)), Coding::Plain);
         assert_eq!(plan_of(Arc::new(prices)), Coding::Delta);
+    }
+
+    #[test]
+    fn offsets_of_partitions_in_lockstep_get_deltas_though_they_repeat() {
+        let offsets = Int64Array::from_iter_values((0..8000).map(|i| 7_000_000 + i % 1000));
+        assert_eq!(plan_of(Arc::new(offsets)), Coding::Delta);
+    }
+
+    #[test]
+    fn small_counts_get_a_dictionary() {
+        let counts = Int64Array::from_iter_values((0..8000).map(|i| scattered(i).rem_euclid(9)));
+        let same = Int64Array::from_iter_values((0..8000).map(|_| 3));
+        assert_eq!(plan_of(Arc::new(counts)), Coding::Dictionary);
+        assert_eq!(plan_of(Arc::new(same)), Coding::Dictionary);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use arrow_array::{
 };
 use arrow_schema::{DataType, Field, Fields, Schema, TimeUnit};
 use arrow_select::concat::concat_batches;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder, RowSelection};
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
 use proptest::prelude::*;
 
@@ -149,6 +149,45 @@ fn every_column_has_a_page_index_with_pages_of_bounded_rows() {
             assert!(pair[1].first_row_index - pair[0].first_row_index <= PAGE_ROWS_MAX as i64);
         }
     }
+}
+
+#[test]
+fn pages_are_where_the_page_index_says() {
+    let file = file_of(&[rows(0, 50_000), rows(50_000, 50_000)], &EncodeOptions::default());
+    let options = ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Required);
+    // Rows in the middle of pages, one page skipped between them.
+    let wanted = RowSelection::from_consecutive_ranges([20_000..20_010, 40_000..41_000].into_iter(), 100_000);
+    let reader = ParquetRecordBatchReaderBuilder::try_new_with_options(file, options).unwrap();
+    let found: Vec<RecordBatch> =
+        reader.with_row_selection(wanted).build().unwrap().map(|batch| batch.unwrap()).collect();
+    let expected = concat_batches(&schema(), &[rows(20_000, 10), rows(40_000, 1000)]).unwrap();
+    assert_eq!(concat_batches(&schema(), &found).unwrap(), expected);
+}
+
+#[test]
+fn one_value_may_be_larger_than_any_page() {
+    let text: ArrayRef =
+        Arc::new(StringArray::from(vec!["a".to_owned(), "b".repeat(6_000_000), "c".to_owned()]));
+    let rows = RecordBatch::try_from_iter([("text", text)]).unwrap();
+    let mut writer = FileWriter::new(rows.schema(), &EncodeOptions::default()).unwrap();
+    writer.write(&rows).unwrap();
+    let file = writer.finish(Vec::new()).unwrap().parts.concat();
+    assert_eq!(read(file.into()), rows);
+}
+
+#[test]
+fn files_may_be_written_by_any_thread() {
+    fn assert_send<T: Send>(_: &T) {}
+    let mut writer = FileWriter::new(schema(), &EncodeOptions::default()).unwrap();
+    assert_send(&writer);
+    writer.write(&rows(0, 10_000)).unwrap();
+    let writer = std::thread::spawn(move || {
+        writer.write(&rows(10_000, 10_000)).unwrap();
+        writer
+    })
+    .join()
+    .unwrap();
+    assert_eq!(read(writer.finish(Vec::new()).unwrap().parts.concat().into()), rows(0, 20_000));
 }
 
 #[test]

@@ -215,3 +215,45 @@ fn region_of(
         ),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_region_comes_from_settings_then_brokers_then_environment() {
+        let msk = "b-1.shop.x1y2z3.c2.kafka.eu-central-1.amazonaws.com:9098,b-2.shop:9098";
+        let serverless = "boot-ab12.c1.kafka-serverless.us-west-2.amazonaws.com:9098";
+        let china = "b-1.shop.x1y2z3.c2.kafka.cn-north-1.amazonaws.com.cn:9098";
+        let of = |set, bootstrap, env| region_of(set, bootstrap, env).ok();
+        assert_eq!(of(Some("us-east-1"), msk, Some("x")).as_deref(), Some("us-east-1"));
+        assert_eq!(of(None, msk, Some("x")).as_deref(), Some("eu-central-1"));
+        assert_eq!(of(None, serverless, None).as_deref(), Some("us-west-2"));
+        assert_eq!(of(None, china, None).as_deref(), Some("cn-north-1"));
+        assert_eq!(of(None, "kafka.internal:9098", Some("us-east-2")).as_deref(), Some("us-east-2"));
+        let error = region_of(None, "kafka.internal:9098", None).expect_err("no region anywhere");
+        assert!(error.to_string().contains("AWS_REGION"), "{error}");
+    }
+
+    #[test]
+    fn a_token_is_renewed_well_before_it_ends() {
+        assert_eq!(renew_in(900_000), Duration::from_secs(720));
+        assert_eq!(renew_in(1000), RENEW_MIN);
+        assert_eq!(renew_in(-5), RENEW_MIN);
+    }
+
+    #[tokio::test]
+    async fn a_token_lives_no_longer_than_the_credentials_that_signed_it() {
+        let ends = std::time::UNIX_EPOCH
+            + Duration::from_millis(u64::try_from(now_ms()).expect("after 1970") + 60_000);
+        let signed = |expiry| {
+            let credentials = aws_credential_types::Credentials::new("AKID", "secret", None, expiry, "test");
+            SharedCredentialsProvider::new(credentials)
+        };
+        let short = sign(&signed(Some(ends)), "us-east-1").await.expect("a token");
+        assert!((55_000..=60_000).contains(&(short.expires_ms - now_ms())));
+        let long = sign(&signed(None), "us-east-1").await.expect("a token");
+        assert!((890_000..=900_000).contains(&(long.expires_ms - now_ms())));
+        assert!(!long.value.is_empty() && !long.value.contains('='), "base64url without padding");
+    }
+}

@@ -132,6 +132,10 @@ impl Client {
         self.consumer.client().native_ptr()
     }
 
+    pub(super) fn records(&self) -> &Queue {
+        &self.records
+    }
+
     /// A queue for one question and its answer.
     pub(super) fn reply_queue(&self) -> Queue {
         // SAFETY: the client is live; the caller drops the queue before it, as it borrows from the same owner.

@@ -246,3 +246,161 @@ fn check_group(group: &str) -> Result<(), KafkaError> {
 fn setting(reason: String) -> KafkaError {
     KafkaError::Setting { reason }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::settings::{OnDataLoss, Secret, Start};
+
+    const LIMITS: Limits = Limits { prefetch_bytes: 32 << 20, record_bytes_max: 8 << 20 };
+
+    fn settings(options: &[(&str, &str)]) -> KafkaSettings {
+        KafkaSettings {
+            bootstrap: "b-1:9092,b-2:9092".to_owned(),
+            topics: vec!["clicks".to_owned()],
+            group: "shop".to_owned(),
+            auth: Auth::None,
+            start: Start::Earliest,
+            on_data_loss: OnDataLoss::Fail,
+            session_timeout: Duration::from_secs(10),
+            revoke_timeout: Duration::from_secs(30),
+            options: options.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+        }
+    }
+
+    fn refusal(settings: &KafkaSettings) -> String {
+        client_config(settings, LIMITS).expect_err("it is refused").to_string()
+    }
+
+    #[test]
+    fn what_the_promises_rest_on_is_set() {
+        let config = client_config(&settings(&[]), LIMITS).expect("settings");
+        for (name, value) in [
+            ("auto.offset.reset", "error"),
+            ("enable.auto.commit", "false"),
+            ("enable.auto.offset.store", "false"),
+            ("enable.partition.eof", "true"),
+            ("group.id", "shop"),
+            ("heartbeat.interval.ms", "2000"),
+            ("isolation.level", "read_committed"),
+            ("partition.assignment.strategy", "cooperative-sticky"),
+            ("queued.max.messages.kbytes", "16384"),
+            ("security.protocol", "plaintext"),
+            ("session.timeout.ms", "10000"),
+        ] {
+            assert_eq!(config.get(name), Some(value), "{name}");
+        }
+    }
+
+    #[test]
+    fn every_owned_option_is_refused_and_known_to_librdkafka() {
+        for (name, reason) in OWNED_OPTIONS {
+            let text = refusal(&settings(&[(name, "1")]));
+            assert!(text.contains(name) && text.contains(reason), "{text}");
+        }
+        assert!(OWNED_OPTIONS.is_sorted(), "sorted, so that one can be found");
+    }
+
+    #[test]
+    fn other_options_are_passed_and_misspelt_ones_refused() {
+        let config = client_config(&settings(&[("client.rack", "use1-az1"), ("check.crcs", "true")]), LIMITS);
+        assert_eq!(config.expect("settings").get("client.rack"), Some("use1-az1"));
+        assert!(refusal(&settings(&[("client.rak", "x")])).contains("client.rak"));
+        let text = refusal(&settings(&[("ssl.key.password", "s3cret"), ("ssl.key.pasword", "s3cret")]));
+        assert!(text.contains("ssl.key.pasword") && !text.contains("s3cret"), "{text}");
+    }
+
+    #[test]
+    fn only_a_cooperative_assignment_is_taken() {
+        let with = |pairs: &[(&str, &str)]| client_config(&settings(pairs), LIMITS);
+        with(&[("partition.assignment.strategy", "cooperative-sticky")]).expect("the one that there is");
+        let text = refusal(&settings(&[("partition.assignment.strategy", "range")]));
+        assert!(text.contains("cooperative-sticky"), "{text}");
+        let new = with(&[("group.protocol", "consumer")]).expect("KIP-848");
+        assert_eq!((new.get("session.timeout.ms"), new.get("partition.assignment.strategy")), (None, None));
+        let both = [("group.protocol", "consumer"), ("partition.assignment.strategy", "cooperative-sticky")];
+        assert!(refusal(&settings(&both)).contains("the broker assigns"));
+        assert!(refusal(&settings(&[("group.protocol", "share")])).contains("classic"));
+    }
+
+    #[test]
+    fn an_onlooker_has_no_group() {
+        let config =
+            groupless_config(&settings(&[("group.protocol", "consumer")]), LIMITS).expect("settings");
+        assert_eq!((config.get("group.id"), config.get("group.protocol")), (None, None));
+        assert_eq!(config.get("isolation.level"), Some("read_committed"));
+    }
+
+    #[test]
+    fn names_that_kafka_or_msk_would_stumble_over_are_refused() {
+        for topic in ["", "^clicks.*", "a b", "clicks\0", &"x".repeat(250), ".."] {
+            let mut settings = settings(&[]);
+            settings.topics = vec![topic.to_owned()];
+            assert!(refusal(&settings).contains("topic"), "{topic}");
+        }
+        for group in ["", "a:b", "größe", "a b"] {
+            let mut settings = settings(&[]);
+            settings.group = group.to_owned();
+            assert!(refusal(&settings).contains("group"), "{group}");
+        }
+        let mut none = settings(&[]);
+        none.topics.clear();
+        assert!(refusal(&none).contains("no topic"));
+    }
+
+    #[test]
+    fn each_way_to_log_in_has_its_settings() {
+        let scram = |tls| Auth::Scram {
+            mechanism: ScramMechanism::Sha512,
+            username: "u".to_owned(),
+            password: Secret("p4ss".to_owned()),
+            tls,
+            ca: Some("/etc/ca.pem".into()),
+        };
+        let expected: [(Auth, BTreeMap<&str, &str>); 5] = [
+            (
+                Auth::Tls { ca: None },
+                BTreeMap::from([("security.protocol", "ssl"), ("ssl.ca.location", "probe")]),
+            ),
+            (
+                Auth::Tls { ca: Some("/etc/ca.pem".into()) },
+                BTreeMap::from([("security.protocol", "ssl"), ("ssl.ca.location", "/etc/ca.pem")]),
+            ),
+            (
+                scram(true),
+                BTreeMap::from([
+                    ("security.protocol", "sasl_ssl"),
+                    ("sasl.mechanism", "SCRAM-SHA-512"),
+                    ("sasl.username", "u"),
+                    ("sasl.password", "p4ss"),
+                    ("ssl.ca.location", "/etc/ca.pem"),
+                ]),
+            ),
+            (scram(false), BTreeMap::from([("security.protocol", "sasl_plaintext")])),
+            (
+                Auth::MskIam { region: None, role_arn: None },
+                BTreeMap::from([("security.protocol", "sasl_ssl"), ("sasl.mechanism", "OAUTHBEARER")]),
+            ),
+        ];
+        for (auth, pairs) in expected {
+            let settings = KafkaSettings { auth, ..settings(&[]) };
+            let config = client_config(&settings, LIMITS).expect("settings");
+            for (name, value) in pairs {
+                assert_eq!(config.get(name), Some(value), "{:?}", settings.auth);
+            }
+        }
+    }
+
+    #[test]
+    fn small_and_large_budgets_are_settings_that_librdkafka_takes() {
+        for prefetch_bytes in [1, 1 << 20, 64 << 20, 1 << 40] {
+            for record_bytes_max in [1, 50 << 20, u64::from(u32::MAX)] {
+                let limits = Limits { prefetch_bytes, record_bytes_max };
+                client_config(&settings(&[]), limits).unwrap_or_else(|error| panic!("{limits:?}: {error}"));
+            }
+        }
+    }
+}

@@ -8,6 +8,9 @@ use rdkafka::error::{KafkaError as ClientError, RDKafkaErrorCode as Code};
 
 use super::{KafkaError, TopicPartition};
 
+/// How librdkafka spells `RD_KAFKA_RESP_ERR__LOG_TRUNCATION`; a test holds it against the library.
+const LOG_TRUNCATION: &str = "Local: Partition log truncation detected";
+
 /// What an error of the whole client means.
 #[derive(Debug)]
 pub(super) enum Meaning {
@@ -75,7 +78,7 @@ pub(super) fn of_partition(code: Code, reason: &str) -> OfPartition {
     match code {
         Code::PartitionEOF => OfPartition::AtEnd,
         Code::LogTruncation => OfPartition::Truncated,
-        Code::AutoOffsetReset if reason.contains(&Code::LogTruncation.to_string()) => OfPartition::Truncated,
+        Code::AutoOffsetReset if reason.contains(LOG_TRUNCATION) => OfPartition::Truncated,
         Code::AutoOffsetReset | Code::OffsetOutOfRange | Code::NoOffset => OfPartition::OutOfRange,
         Code::TopicAuthorizationFailed => OfPartition::Failed("read"),
         Code::UnknownPartition | Code::UnknownTopic => OfPartition::Failed("read"),
@@ -128,5 +131,52 @@ pub(super) fn of_question(action: String, code: Code, bootstrap: &str) -> KafkaE
         | Code::Authentication
         | Code::SaslAuthenticationFailed => KafkaError::Denied { action, reason: code.to_string() },
         _ => KafkaError::Client { action, reason: code.to_string() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(unsafe_code)] // One look into librdkafka.
+
+    use super::*;
+
+    #[test]
+    fn a_truncated_log_is_told_by_the_library_in_these_words() {
+        let code = rdkafka_sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR__LOG_TRUNCATION;
+        // SAFETY: librdkafka's texts are static.
+        let text = unsafe { std::ffi::CStr::from_ptr(rdkafka_sys::rd_kafka_err2str(code)) };
+        assert_eq!(text.to_str(), Ok(LOG_TRUNCATION));
+        let reason = format!("Partition log truncation detected at 999: {LOG_TRUNCATION} (broker 1)");
+        assert_eq!(of_partition(Code::AutoOffsetReset, &reason), OfPartition::Truncated);
+        let range =
+            "fetch failed due to requested offset not available on the broker: Broker: Offset out of range";
+        assert_eq!(of_partition(Code::AutoOffsetReset, range), OfPartition::OutOfRange);
+    }
+
+    #[test]
+    fn what_would_skip_records_ends_the_source() {
+        for code in [Code::BadMessage, Code::BadCompression, Code::NotImplemented, Code::MessageSizeTooLarge]
+        {
+            assert!(matches!(of_partition(code, ""), OfPartition::Failed(_)), "{code:?}");
+        }
+        assert_eq!(of_partition(Code::NotLeaderForPartition, ""), OfPartition::Passing);
+    }
+
+    #[test]
+    fn a_refused_login_is_final_only_before_the_first_answer() {
+        let login = |met| meaning(Code::Authentication, "SASL authentication error", "b:9098", met);
+        assert!(matches!(login(false), Meaning::Failed(KafkaError::Denied { .. })));
+        assert!(matches!(login(true), Meaning::Unreachable));
+        assert!(matches!(meaning(Code::AllBrokersDown, "1/1 down", "b:9098", false), Meaning::Unreachable));
+        assert!(matches!(meaning(Code::BrokerTransportFailure, "", "b:9098", false), Meaning::Passing));
+    }
+
+    #[test]
+    fn a_missing_topic_is_found_in_the_text() {
+        let reason = "Subscribed topic not available: shop.clicks: Broker: Unknown topic or partition";
+        match meaning(Code::UnknownTopicOrPartition, reason, "b", true) {
+            Meaning::Missing { topic } => assert_eq!(topic, "shop.clicks"),
+            other => panic!("{other:?}"),
+        }
     }
 }

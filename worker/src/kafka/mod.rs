@@ -12,6 +12,7 @@ pub mod config;
 mod context;
 mod errors;
 mod native;
+mod onlooker;
 mod outbox;
 mod poll;
 pub mod records;
@@ -25,6 +26,7 @@ use async_trait::async_trait;
 use ledger::entry::{NextOffset, Positions};
 
 pub use self::config::{Limits, OWNED_OPTIONS, client_config};
+pub use self::onlooker::{Existing, Onlooker, Sample, SampleSize};
 use self::records::Batch;
 pub use self::source::KafkaSource;
 

@@ -11,8 +11,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka_sys as sys;
 
+use super::TopicPartition;
 use super::client::{Client, error_code};
-use super::records::{Messages, Record};
+use super::records::{Messages, Record, Run};
 
 /// What a message costs beside its bytes: librdkafka's own structures.
 const MESSAGE_OVERHEAD: u64 = 256;
@@ -140,6 +141,22 @@ impl Taken {
     pub(super) unsafe fn from_raw(array: Vec<*mut sys::rd_kafka_message_t>, count: usize) -> Taken {
         Taken(array.into_iter().take(count).filter_map(NonNull::new).map(Message).collect())
     }
+}
+
+/// Neighbours of one partition, in their order.
+pub(super) fn group_runs(messages: &[Message]) -> Vec<Run> {
+    let mut runs: Vec<Run> = Vec::new();
+    let mut start = 0;
+    for stretch in messages
+        .chunk_by(|one, next| (one.topic_key(), one.partition()) == (next.topic_key(), next.partition()))
+    {
+        let first = &stretch[0];
+        let partition =
+            TopicPartition { topic: first.topic().unwrap_or_default().into(), partition: first.partition() };
+        runs.push(Run { partition, range: start..start + stretch.len() });
+        start += stretch.len();
+    }
+    runs
 }
 
 /// Records of one batch. Dropped before the client that lent them, because it holds it.

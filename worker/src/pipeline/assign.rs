@@ -23,7 +23,7 @@ impl Pipeline {
         }
         let placements = partitions.iter().filter_map(|p| self.cursors.placement(p)).collect();
         self.source.assign(placements, self.generation).await?;
-        self.report.assigned(&partitions, self.cursors.len());
+        self.report.assigned(&partitions, &self.cursors);
         Ok(())
     }
 
@@ -66,7 +66,7 @@ impl Pipeline {
             self.cursors.remove(partition);
         }
         self.source.unassign(partitions).await?;
-        self.report.assignment(self.cursors.len());
+        self.report.assignment(&self.cursors);
         Ok(())
     }
 
@@ -77,7 +77,7 @@ impl Pipeline {
             self.cursors.remove(partition);
         }
         self.source.unassign(partitions).await?;
-        self.report.assignment(self.cursors.len());
+        self.report.assignment(&self.cursors);
         self.drop_batch("partitions were lost").await
     }
 

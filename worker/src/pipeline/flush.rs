@@ -43,9 +43,10 @@ impl Pipeline {
         self.cursors.committed();
         self.since_ms = None;
         let seconds = self.seconds_since(started_ms);
-        self.report.committed(&entry, reason, seconds, self.clock.utc_ms());
+        self.report.committed(&entry, reason, seconds);
         self.hold(HoldAt::EntryLogged).await;
         self.settle(Which::Own(entry.sequence)).await?;
+        self.report.first_file();
         self.mirror(&entry).await;
         Ok(())
     }

@@ -51,6 +51,7 @@ pub(super) async fn open(parts: Parts) -> Result<Pipeline, Stop> {
     let topics = pipeline.source.topics().await?;
     pipeline.check_topics(&topics)?;
     pipeline.take_over(&topics).await?;
+    pipeline.report.opened(&pipeline.view);
     pipeline.source.join().await?;
     Ok(pipeline)
 }
@@ -96,10 +97,7 @@ impl Pipeline {
                 files: Vec::new(),
             };
             match self.view.append(&draft).await {
-                Ok(entry) => {
-                    self.report.opened(&entry);
-                    return Ok(());
-                }
+                Ok(_) => return Ok(()),
                 // Another task opened the same partitions first: its positions count.
                 Err(AppendError::Fenced { .. }) => continue,
                 Err(error) => return Err(error.into()),

@@ -136,7 +136,8 @@ impl Pipeline {
                 }
             }
         }
-        self.report.lag(&self.cursors, self.since_ms, self.clock.monotonic_ms());
+        self.report.lag(&self.cursors);
+        self.report.retried(self.sink.take_retries());
     }
 
     /// Uploads that a crash left behind. Never in the way of the data: a failure is tried again hours later.

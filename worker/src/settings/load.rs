@@ -26,8 +26,8 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 /// Reads `<dir>/pipeline.toml`.
 ///
-/// `env` looks an environment variable up. `owned` are librdkafka's options that Landfall sets itself, each with
-/// what to do instead.
+/// `env` looks an environment variable up. `owned` are librdkafka's options that Landfall sets itself, each with the
+/// reason (`kafka::OWNED_OPTIONS`).
 pub fn load(
     dir: &Path,
     env: &dyn Fn(&str) -> Option<String>,
@@ -138,7 +138,7 @@ fn kafka(
     owned: &[(&str, &str)],
 ) -> KafkaSettings {
     let mut section = reader.section(root, "kafka");
-    let auth = auth(reader, &mut section, dir);
+    let auth = auth::read(reader, &mut section, dir);
     let bootstrap = match reader.text(&mut section, "bootstrap") {
         Found::Is(servers, span) => {
             let servers = judged(reader, span.clone(), servers, names::bootstrap);
@@ -213,116 +213,6 @@ fn topics(reader: &mut Reader<'_>, section: &mut Section<'_>) -> Vec<String> {
     }
 }
 
-#[derive(Clone, Copy, Eq, PartialEq)]
-enum Method {
-    None,
-    Tls,
-    Scram,
-    MskIam,
-}
-
-const METHODS: [(&str, Method); 4] =
-    [("none", Method::None), ("tls", Method::Tls), ("scram", Method::Scram), ("msk-iam", Method::MskIam)];
-
-/// None when it is too faulty to tell.
-fn auth(reader: &mut Reader<'_>, kafka: &mut Section<'_>, dir: &Path) -> Option<Auth> {
-    let mut section = reader.section(kafka, "auth");
-    let method = reader.choice(&mut section, "method", &METHODS);
-    let mechanisms = [("scram-sha-256", ScramMechanism::Sha256), ("scram-sha-512", ScramMechanism::Sha512)];
-    let ca = reader.text(&mut section, "ca");
-    let mechanism = reader.choice(&mut section, "mechanism", &mechanisms);
-    let username = reader.text(&mut section, "username");
-    let password = reader.text(&mut section, "password");
-    let tls = reader.flag(&mut section, "tls");
-    let region = reader.text(&mut section, "region");
-    let role_arn = reader.text(&mut section, "role_arn");
-
-    let method = match method {
-        Found::Is(method, _) => method,
-        Found::Absent if !section.is_there() => Method::None,
-        Found::Absent => {
-            reader.missing(&section, "method", "write one of \"none\", \"tls\", \"scram\", \"msk-iam\"");
-            reader.close(section);
-            return None;
-        }
-        Found::Faulty => {
-            reader.close(section);
-            return None;
-        }
-    };
-    let uses: &[Method] = &[Method::Tls, Method::Scram];
-    useless(reader, &ca, "ca", uses, method);
-    useless(reader, &mechanism, "mechanism", &[Method::Scram], method);
-    useless(reader, &username, "username", &[Method::Scram], method);
-    useless(reader, &password, "password", &[Method::Scram], method);
-    useless(reader, &tls, "tls", &[Method::Scram], method);
-    useless(reader, &region, "region", &[Method::MskIam], method);
-    useless(reader, &role_arn, "role_arn", &[Method::MskIam], method);
-
-    let ca = certificate(reader, ca, dir);
-    let auth = match method {
-        Method::None => Auth::None,
-        Method::Tls => Auth::Tls { ca },
-        Method::Scram => Auth::Scram {
-            mechanism: mechanism.or(ScramMechanism::Sha512),
-            username: needed(reader, &section, "username", username),
-            password: Secret(needed(reader, &section, "password", password)),
-            tls: tls.or(true),
-            ca,
-        },
-        Method::MskIam => Auth::MskIam { region: region.filled(), role_arn: role_arn.filled() },
-    };
-    reader.close(section);
-    Some(auth)
-}
-
-fn useless<T>(reader: &mut Reader<'_>, found: &Found<T>, key: &str, uses: &[Method], method: Method) {
-    if let Found::Is(_, span) = found
-        && !uses.contains(&method)
-    {
-        let name = |wanted: &Method| METHODS.iter().find(|(_, m)| m == wanted).map_or("", |(name, _)| *name);
-        let right: Vec<String> = uses.iter().map(|method| format!("method = \"{}\"", name(method))).collect();
-        reader.wrong(
-            span.clone(),
-            format!("`kafka.auth.{key}` has no use with method = \"{}\"", name(&method)),
-            format!("leave it out, or set {}", right.join(" or ")),
-        );
-    }
-}
-
-fn certificate(reader: &mut Reader<'_>, ca: Found<String>, dir: &Path) -> Option<PathBuf> {
-    let Found::Is(text, span) = ca else { return None };
-    if text.is_empty() {
-        return None;
-    }
-    let path = dir.join(text);
-    if !path.is_file() {
-        reader.wrong(
-            span,
-            format!("there is no file {}", path.display()),
-            "name a PEM file; a relative path starts at the pipeline's directory",
-        );
-    }
-    Some(path)
-}
-
-fn needed(reader: &mut Reader<'_>, section: &Section<'_>, key: &str, found: Found<String>) -> String {
-    match found {
-        Found::Is(text, span) => {
-            if text.is_empty() {
-                reader.wrong(span, format!("`kafka.auth.{key}` is empty"), "SCRAM needs it");
-            }
-            text
-        }
-        Found::Absent => {
-            let variable = format!("KAFKA_{}", key.to_uppercase());
-            reader.missing(section, key, format!("under [kafka.auth]: {key} = \"${{{variable}}}\""));
-            String::new()
-        }
-        Found::Faulty => String::new(),
-    }
-}
-
 fn options(
     reader: &mut Reader<'_>,
     section: &mut Section<'_>,
@@ -330,10 +220,9 @@ fn options(
 ) -> BTreeMap<String, String> {
     let mut options = BTreeMap::new();
     for (name, value, span) in reader.options(section, "options") {
-        if let Some((_, instead)) = owned.iter().find(|(owned, _)| *owned == name) {
-            reader.wrong(span, format!("`{name}` belongs to Landfall: its promises rest on it"), *instead);
-        } else if let Some(earlier) = options.insert(name.clone(), value) {
-            drop(earlier);
+        if let Some((_, why)) = owned.iter().find(|(owned, _)| *owned == name) {
+            reader.wrong(span, format!("option `{name}` is not yours to set: {why}"), "leave it out");
+        } else if options.insert(name.clone(), value).is_some() {
             reader.wrong(span, format!("`{name}` stands there twice"), "leave one out");
         }
     }

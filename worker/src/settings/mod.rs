@@ -1,9 +1,10 @@
 //! Settings: what `pipeline/pipeline.toml` says, parsed once, with every fault reported at once.
 //!
 //! Data only: no room builds itself from here, `main` passes each its part.
-//! Files: load (sections) → reader (keys, types, variables) → fault; names, partition and limits judge values.
+//! Files: load (sections) → reader (keys, types, variables) → fault; auth, names, partition and limits judge values.
 //! Neighbours: none.
 
+mod auth;
 pub mod fault;
 mod limits;
 mod load;

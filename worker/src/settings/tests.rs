@@ -14,7 +14,8 @@ topics = ["shop-events"]
 path = "s3://bucket/shop/"
 "#;
 
-const OWNED: &[(&str, &str)] = &[("group.id", "set `kafka.group`"), ("enable.auto.commit", "leave it out")];
+const OWNED: &[(&str, &str)] =
+    &[("group.id", "it is `kafka.group`"), ("enable.auto.commit", "the ledger holds the offsets")];
 
 fn env(name: &str) -> Option<String> {
     match name {
@@ -352,10 +353,10 @@ fn options_that_the_promises_rest_on_are_refused_in_any_spelling() {
     told(
         &with("kafka.options", "\"group.id\" = \"x\""),
         "9:1",
-        &["belongs to Landfall", "set `kafka.group`"],
+        &["is not yours to set: it is `kafka.group`"],
     );
     let faults = faults(&with("kafka.options", "enable.auto.commit = true"));
-    assert!(faults[0].contains("`enable.auto.commit` belongs to Landfall"), "{faults:?}");
+    assert!(faults[0].contains("`enable.auto.commit` is not yours to set"), "{faults:?}");
 }
 
 #[test]

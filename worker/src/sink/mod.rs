@@ -79,9 +79,9 @@ impl Sink {
         self.counters.in_flight_bytes.load(Ordering::Relaxed)
     }
 
-    /// Requests that failed and were sent again, since the start.
-    pub fn retries(&self) -> u64 {
-        self.counters.retries.load(Ordering::Relaxed)
+    /// Requests that failed and were sent again, since the last call.
+    pub fn take_retries(&self) -> u64 {
+        self.counters.retries.swap(0, Ordering::Relaxed)
     }
 
     /// Uploads begun and neither sealed nor abandoned.

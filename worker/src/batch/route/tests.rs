@@ -237,20 +237,26 @@ fn every_fault_is_reported_at_once() {
         field("i2", "", PartitionTransform::Identity),
     ];
     let faults = PartitionSpec::new(&fields, &rows.schema()).unwrap_err();
-    let told: Vec<_> = faults.iter().map(ToString::to_string).collect();
+    let told: Vec<_> = faults
+        .iter()
+        .map(|fault| match fault {
+            PartitionError::Column { source, .. } => format!("{fault}: {source}"),
+            other => other.to_string(),
+        })
+        .collect();
     assert_eq!(
         told,
         [
             "partition by `at`: the files have a column of that name with other values; choose another name",
             "partition by `n`: the files have a column of that name with other values; choose another name",
             "partition by `hour`: column `n` is Int64; Hour needs a timestamp in UTC",
-            "partition by `x`: no column `order.country`; there are `at`, `n`",
-            "partition by `y`: no column `at.day`; there are `at`, `n`",
+            "partition by `x`: find column `order.country`: there is no `order`; there are `at`, `n`",
+            "partition by `y`: find column `at.day`: `at` is Timestamp(µs, \"UTC\"); a path leads only through structs, to a single value a row",
             "partition by `a=b`: a name is a letter, then up to 63 letters, digits, `_` or `-`",
             "partition by `_p`: a name is a letter, then up to 63 letters, digits, `_` or `-`",
             "partition by ``: a name is a letter, then up to 63 letters, digits, `_` or `-`",
             "partition by `i`: column `at` is Timestamp(µs, \"UTC\"); Identity needs a string, an integer, a boolean or a date",
-            "partition by `i2`: no column ``; there are `at`, `n`",
+            "partition by `i2`: find column ``: there is no ``; there are `at`, `n`",
         ]
     );
 }

@@ -1,0 +1,18 @@
+# The Python environment: DuckDB and pyarrow as judges of the output, ministack and moto as S3 servers.
+# shellcheck shell=bash disable=SC2154,SC2034 # root, cache: from tests/run; python: for it
+
+# Sets `python`. A finished environment carries a stamp, so that an interrupted install is begun again.
+install_python() {
+  local requirements=$root/tests/peers/python/requirements.txt
+  local version venv
+  version=$(python3 -c 'import sys; print("%d.%d" % sys.version_info[:2])') || return 1
+  venv=$cache/python-$version-$(cksum <"$requirements" | tr -s ' ' '-')
+  if [[ ! -f $venv/complete ]]; then
+    say "installing the Python environment (once)"
+    rm -rf "$venv"
+    python3 -m venv "$venv" || return 1
+    "$venv/bin/python" -m pip install -q --disable-pip-version-check --no-input -r "$requirements" >&2 || return 1
+    touch "$venv/complete"
+  fi
+  python=$venv/bin/python
+}
