@@ -68,6 +68,12 @@ impl Book {
         self.counts.add(sent.fate);
     }
 
+    /// Gives everything away and keeps the counts, for those who still look.
+    pub fn hand_over(&mut self) -> Book {
+        let counts = self.counts;
+        std::mem::replace(self, Book { counts, ..Book::default() })
+    }
+
     pub fn refuse(&mut self, reason: String) {
         self.refused.get_or_insert(reason);
     }

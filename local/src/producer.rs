@@ -130,7 +130,7 @@ impl Production {
     /// The whole book, once every delivery report is in. Blocks; call it when it is over, or soon will be.
     pub fn finish(self) -> Result<Book, ProducerError> {
         self.thread.join().map_err(|_| ProducerError::Panicked)??;
-        let book = std::mem::take(&mut *self.book.lock().unwrap_or_else(PoisonError::into_inner));
+        let book = self.book.lock().unwrap_or_else(PoisonError::into_inner).hand_over();
         match book.refused() {
             Some(reason) => Err(ProducerError::Refused(reason.to_owned())),
             None => Ok(book),

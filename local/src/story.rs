@@ -308,12 +308,12 @@ async fn last_events(
     narrator: &Narrator,
     production: Production,
     totals: &channel::Receiver<Totals>,
-) -> Result<Book, StoryError> {
+) -> Result<Arc<Book>, StoryError> {
     while !production.is_over() {
         worker.check_alive("take in the events").await?;
         sleep(LOOK_EVERY).await;
     }
-    let book = tokio::task::spawn_blocking(|| production.finish()).await??;
+    let book = Arc::new(tokio::task::spawn_blocking(|| production.finish()).await??);
     let counts = book.counts();
     narrator.say(format!(
         "all sent: {} events, {} of them broken, and {} tombstones; waiting for the ledger to have them",
@@ -363,7 +363,7 @@ async fn verify(stage: &Stage, narrator: &Narrator) -> Result<bool, StoryError> 
 }
 
 /// Our own proof, from the files.
-async fn compare(stage: &Stage, book: &Book, narrator: &Narrator) -> Result<Report, StoryError> {
+async fn compare(stage: &Stage, book: &Arc<Book>, narrator: &Narrator) -> Result<Report, StoryError> {
     narrator.say("comparing every row of the Parquet with what was sent, by listing the directories");
     let watch = Stopwatch::start();
     let (lake, topic) = (stage.lake.clone(), stage.broker.topic.clone());

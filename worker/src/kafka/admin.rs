@@ -30,11 +30,13 @@ const MISSING_PAUSE: Duration = Duration::from_secs(2);
 /// What a topic's metadata says; the names asked for, in that order.
 pub(super) fn topics(client: &Client, names: &[String]) -> Result<Vec<TopicInfo>, KafkaError> {
     let mut found = Vec::with_capacity(names.len());
+    let mut answering = None;
     for name in names {
-        let partitions = partitions(client, name)?;
+        let (partitions, broker) = described(client, name)?;
+        answering = Some(broker);
         found.push(TopicInfo { name: name.as_str().into(), id: None, partitions });
     }
-    match topic_ids(client, names) {
+    match answering.map_or(Ok(BTreeMap::new()), |broker| topic_ids(client, names, broker)) {
         Ok(mut ids) => {
             for topic in &mut found {
                 topic.id = ids.remove(&*topic.name);
@@ -51,7 +53,7 @@ pub(super) fn is_missing(client: &Client, topic: &str) -> bool {
         if attempt > 0 {
             thread::sleep(MISSING_PAUSE);
         }
-        match partitions(client, topic) {
+        match described(client, topic) {
             Err(KafkaError::NoSuchTopic { .. }) => {}
             Ok(_) => return false,
             Err(error) => {
@@ -63,7 +65,8 @@ pub(super) fn is_missing(client: &Client, topic: &str) -> bool {
     true
 }
 
-fn partitions(client: &Client, topic: &str) -> Result<Vec<i32>, KafkaError> {
+/// The topic's partitions, and the broker that told.
+fn described(client: &Client, topic: &str) -> Result<(Vec<i32>, i32), KafkaError> {
     let action = || format!("ask for the partitions of topic `{topic}`");
     let metadata = client
         .consumer()
@@ -79,7 +82,7 @@ fn partitions(client: &Client, topic: &str) -> Result<Vec<i32>, KafkaError> {
     }
     let mut partitions: Vec<i32> = described.partitions().iter().map(|one| one.id()).collect();
     partitions.sort_unstable();
-    Ok(partitions)
+    Ok((partitions, metadata.orig_broker_id()))
 }
 
 pub(super) fn watermarks(client: &Client, partition: &TopicPartition) -> Result<Watermarks, KafkaError> {
@@ -125,7 +128,10 @@ pub(super) fn commit(client: &Client, list: &rdkafka::TopicPartitionList) -> Res
 }
 
 /// Ids of the topics that the broker describes (KIP-516).
-fn topic_ids(client: &Client, names: &[String]) -> Result<BTreeMap<String, String>, Code> {
+///
+/// Any broker can, but librdkafka asks the controller unless it is told whom to ask, and waits in vain where that is
+/// not known (librdkafka's mock cluster).
+fn topic_ids(client: &Client, names: &[String], broker: i32) -> Result<BTreeMap<String, String>, Code> {
     let names: Vec<CString> = names.iter().filter_map(|name| CString::new(name.as_str()).ok()).collect();
     let mut pointers: Vec<*const c_char> = names.iter().map(|name| name.as_ptr()).collect();
     let queue = client.reply_queue();
@@ -139,6 +145,7 @@ fn topic_ids(client: &Client, names: &[String]) -> Result<BTreeMap<String, Strin
         );
         // It refuses only values out of its range.
         sys::rd_kafka_AdminOptions_set_request_timeout(options, millis(IDS_MAX), ptr::null_mut(), 0);
+        sys::rd_kafka_AdminOptions_set_broker(options, broker, ptr::null_mut(), 0);
         sys::rd_kafka_DescribeTopics(client.raw(), topics, options, queue.raw());
         sys::rd_kafka_AdminOptions_destroy(options);
         sys::rd_kafka_TopicCollection_destroy(topics);
