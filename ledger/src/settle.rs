@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use futures::future::join_all;
+use futures::{StreamExt, stream};
 
 use crate::entry::{Entry, FileRef, Kind, SUPERSEDED_PREFIX, Sequence, SweptUpload};
 use crate::head::{LedgerError, View, read_one};
@@ -133,9 +133,7 @@ impl Settler {
             self.tried.insert(entry.sequence);
             let done = match duty(entry, &gone) {
                 Duty::Nothing => true,
-                Duty::Show(files) => {
-                    self.show(view, entry.sequence, &files, which, now_ms, &mut report).await
-                }
+                Duty::Show(files) => self.show(view, entry.sequence, files, which, now_ms, &mut report).await,
                 Duty::Hide(sequences) => self.hide(view, &sequences, now_ms, &mut report).await?,
                 Duty::Abort(uploads) => abort(view.store.as_ref(), &uploads, &mut report).await,
             };
@@ -170,7 +168,7 @@ impl Settler {
         &mut self,
         view: &View,
         sequence: Sequence,
-        files: &[FileRef],
+        files: Vec<FileRef>,
         which: Which,
         now_ms: u64,
         report: &mut Settled,
@@ -178,11 +176,15 @@ impl Settler {
         let store = view.store.as_ref();
         // One's own uploads are surely open; another's are probably completed, and HEAD is the cheaper question.
         let look_first = which != Which::Own(sequence);
-        let mut shown = Vec::with_capacity(files.len());
-        for files in files.chunks(REQUESTS_AT_ONCE) {
-            let results = join_all(files.iter().map(|file| show_file(store, file, look_first))).await;
-            shown.extend(files.iter().zip(results));
-        }
+        // Owned, because a future that borrows from a stream's iterator cannot be spawned.
+        let shown: Vec<_> = stream::iter(files)
+            .map(|file| async move {
+                let shown = show_file(store, &file, look_first).await;
+                (file, shown)
+            })
+            .buffered(REQUESTS_AT_ONCE)
+            .collect()
+            .await;
         let mut all = true;
         for (file, result) in shown {
             match result {

@@ -197,7 +197,10 @@ impl ProducerContext for Reports {
 
 impl Feed {
     fn new(mut config: ClientConfig) -> Feed {
-        config.set("linger.ms", "5").set("queue.buffering.max.messages", "1000000");
+        config
+            .set("message.max.bytes", "20000000")
+            .set("linger.ms", "5")
+            .set("queue.buffering.max.messages", "1000000");
         let producer = config.create_with_context(Reports::default()).expect("a producer");
         Feed { producer }
     }

@@ -44,6 +44,10 @@ pub struct Pipeline {
     pub file_bytes_max: &'static str,
     pub row_group_bytes: &'static str,
     pub partition_by: Vec<&'static str>,
+    pub on_error: &'static str,
+    pub tombstones: &'static str,
+    /// librdkafka's own.
+    pub options: Vec<(&'static str, &'static str)>,
     /// For S3-compatible servers.
     pub endpoint: Option<String>,
     /// A SCRAM user and its password.
@@ -67,6 +71,9 @@ impl Pipeline {
             file_bytes_max: "64MiB",
             row_group_bytes: "8MiB",
             partition_by: vec!["dt=date(at)", "hour=hour(at)"],
+            on_error: "dead-letter",
+            tombstones: "skip",
+            options: Vec::new(),
             endpoint: None,
             scram: None,
             listen: "none".to_owned(),
@@ -94,6 +101,17 @@ impl Pipeline {
             say("\n[kafka.auth]\nmethod = \"scram\"\nmechanism = \"scram-sha-512\"\ntls = false".into());
             say(format!("username = {}\npassword = {}", json!(username), json!(password)));
         }
+        if !self.options.is_empty() {
+            say("\n[kafka.options]".into());
+        }
+        for (name, value) in &self.options {
+            say(format!("{} = {}", json!(name), json!(value)));
+        }
+        say(format!(
+            "\n[records]\non_error = {}\ntombstones = {}",
+            json!(self.on_error),
+            json!(self.tombstones)
+        ));
         say("\n[output]\npath = \"${S3_OUTPUT_PATH}\"".into());
         if let Some(endpoint) = &self.endpoint {
             say(format!("endpoint = {}\npath_style = true\nregion = \"us-east-1\"", json!(endpoint)));
@@ -115,7 +133,8 @@ const EPOCH_SECONDS: i64 = 1_795_323_600;
 
 /// A record's JSON; all of it follows from `id`. Event times fall into three hours.
 pub fn record(id: i64) -> Vec<u8> {
-    let hour = id % 3;
+    // Not in step with the partitions, or no file would mix two of them.
+    let hour = (id / 5) % 3;
     let second = (id / 3) % 3600;
     let at = format!("2026-11-22T{:02}:{:02}:{:02}.{:03}Z", 5 + hour, second / 60, second % 60, id % 1000);
     let mut value = json!({

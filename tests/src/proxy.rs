@@ -179,10 +179,13 @@ fn answer(request: &Message, shared: &Shared) -> io::Result<Option<Vec<u8>>> {
             return Ok(Some(s3_error(*status, code)));
         }
         Fault::LoseReply => {
-            // Counted when it was carried out: a lost refusal would provoke nothing.
-            if forward(request, &shared.upstream)?.starts_with(b"HTTP/1.1 2") {
-                fire();
+            let reply = forward(request, &shared.upstream)?;
+            // A refusal that is lost provokes nothing: it is passed on, and the rule waits for the next.
+            if !reply.starts_with(b"HTTP/1.1 2") {
+                rule.left.fetch_add(1, Ordering::SeqCst);
+                return Ok(Some(reply));
             }
+            fire();
             return Ok(None);
         }
         Fault::Delay(wait) => {

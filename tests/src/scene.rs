@@ -73,6 +73,12 @@ impl Scene {
         name
     }
 
+    /// Adds partitions; the producer learns of them by being made anew.
+    pub fn grow_topic(&mut self, topic: &str, partitions: usize) {
+        self.kafka.grow_topic(topic, partitions);
+        self.feed = self.kafka.feed();
+    }
+
     /// `count` numbers that no record of this scene has yet.
     pub fn ids(&mut self, count: i64) -> std::ops::Range<i64> {
         let first = self.next_id;

@@ -1,7 +1,7 @@
 //! Kafka to Parquet on S3, exactly once.
 //!
-//! Rooms in flow order: settings → schema → kafka → decode → batch → encode → sink → commit, driven by pipeline;
-//! health and metrics look on.
+//! Rooms in flow order: settings → schema → kafka → decode → batch → encode → sink → commit, driven by pipeline; job
+//! and run build them; health and metrics look on; verify and history read what is there.
 
 pub mod settings;
 
@@ -25,23 +25,25 @@ pub mod job;
 
 pub mod run;
 
-pub mod clock;
-
 pub mod verify;
 
-pub mod exit;
+pub mod history;
+
+pub mod health;
+
+pub mod metrics;
+
+pub mod logs;
+
+pub mod http;
 
 pub mod budget;
 
 pub mod identity;
 
-pub mod http;
+pub mod clock;
 
-pub mod logs;
-
-pub mod metrics;
-
-pub mod health;
+pub mod exit;
 
 use std::error::Error;
 use std::fmt;
@@ -62,5 +64,3 @@ pub fn chain(error: &dyn Error) -> impl fmt::Display + '_ {
     }
     Chain(error)
 }
-
-pub mod history;

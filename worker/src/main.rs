@@ -5,15 +5,20 @@ mod cli;
 use std::io::{IsTerminal, Write};
 use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context;
+use ledger::head::LedgerError;
 use ledger::store::{S3Options, StoreError};
 use worker::clock::SystemClock;
 use worker::exit::Exit;
+use worker::job::Job;
+use worker::pipeline::HoldAt;
 use worker::settings::{Faults, LISTEN_DEFAULT, Settings};
+use worker::verify::{VerifyError, VerifyOptions, verify};
 use worker::{health, history, kafka, logs, settings};
 
-use self::cli::{Cli, Command, HealthArgs, LedgerArgs, PipelineArg, StoreArg};
+use self::cli::{Cli, Command, HealthArgs, LedgerArgs, PipelineArg, RunArgs, StoreArg, VerifyArgs};
 
 /// Why a command ended otherwise than well.
 enum Failure {
@@ -40,9 +45,9 @@ fn main() -> ExitCode {
 
 fn dispatch(cli: Cli) -> Result<Exit, Failure> {
     match cli.command {
-        Command::Run(_) => not_built_yet("run"),
+        Command::Run(args) => run(&args),
         Command::Check(_) => not_built_yet("check"),
-        Command::Verify(_) => not_built_yet("verify"),
+        Command::Verify(args) => prove(&args),
         Command::Ledger(args) => print_ledger(&args),
         Command::Health(args) => ask_health(&args),
     }
@@ -50,6 +55,46 @@ fn dispatch(cli: Cli) -> Result<Exit, Failure> {
 
 fn not_built_yet(command: &str) -> Result<Exit, Failure> {
     Err(Failure::Error(Exit::Bug, anyhow::anyhow!("{command}: not built yet")))
+}
+
+fn run(args: &RunArgs) -> Result<Exit, Failure> {
+    let clock = Arc::new(SystemClock::start());
+    let job = Job::new(load(&args.pipeline)?).map_err(Failure::Faults)?;
+    let hold_at = args.hold_at.map(|at| match at {
+        cli::HoldAt::UploadOpen => HoldAt::UploadOpen,
+        cli::HoldAt::EntryLogged => HoldAt::EntryLogged,
+    });
+    block_on(async {
+        worker::run::run(job, clock, hold_at)
+            .await
+            .map_err(|error| Failure::Error(error.exit(), error.into()))
+    })?;
+    Ok(Exit::Done)
+}
+
+fn prove(args: &VerifyArgs) -> Result<Exit, Failure> {
+    let (url, s3) = store_of(&args.store)?;
+    let report = block_on(async {
+        let store = ledger::store::open_existing(&url, &s3)
+            .await
+            .map_err(|error| Failure::Error(Exit::Settings, error.into()))?;
+        let options = VerifyOptions { from: args.from, kafka: None };
+        verify(store.as_ref(), options)
+            .await
+            .map_err(|error| Failure::Error(exit_of_verify(&error), error.into()))
+    })?;
+    // The exit code is the answer; a closed stdout changes nothing about it.
+    let _ = writeln!(std::io::stdout(), "{report}");
+    Ok(report.exit())
+}
+
+fn exit_of_verify(error: &VerifyError) -> Exit {
+    match error {
+        VerifyError::Store(error) => exit_of(error),
+        VerifyError::Ledger(LedgerError::Store(error)) => exit_of(error),
+        VerifyError::Entry(_) | VerifyError::Ledger(_) => Exit::Unproven,
+        VerifyError::Kafka { .. } => Exit::Unreachable,
+    }
 }
 
 fn print_ledger(args: &LedgerArgs) -> Result<Exit, Failure> {

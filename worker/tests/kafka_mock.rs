@@ -367,3 +367,61 @@ async fn the_new_group_protocol_assigns_and_revokes_too() {
         .await;
     first.close().await.expect("close");
 }
+
+/// Past the bound of a revocation the batch is dropped and what stays goes back to the ledger, before the answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reposition_before_the_answer_to_a_revocation_does_not_answer_it() {
+    reposition_before_the_answer(&[]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partition_that_stood_still_is_restarted_after_the_answer_to_a_revocation() {
+    reposition_before_the_answer(&[0, 1]).await;
+}
+
+/// `lost`: partitions that are out of range before.
+async fn reposition_before_the_answer(lost: &[i32]) {
+    let cluster = cluster("clicks", 2);
+    let bootstrap = cluster.bootstrap_servers();
+    let writer = Writer::new(&bootstrap);
+    for one in 0..2 {
+        writer.write("clicks", one, 0..20);
+    }
+    let first = source(&bootstrap, "before", &["clicks"]);
+    let mine = assigned(&first).await;
+    let places =
+        mine.iter().map(|one| placement(one, if lost.contains(&one.partition) { 777 } else { 0 })).collect();
+    first.assign(places, Generation(1)).await.expect("assign");
+    let (mut read, mut seen) = (BTreeMap::new(), 0);
+    read_until(&first, "ends and failures", &mut read, |event, _| {
+        seen += usize::from(matches!(event, Event::AtEnd { .. } | Event::OutOfRange { .. }));
+        seen == 2
+    })
+    .await;
+    let second = source(&bootstrap, "before", &["clicks"]);
+    let Event::Revoked(given) =
+        read_until(&first, "a revocation", &mut read, |event, _| matches!(event, Event::Revoked(_))).await
+    else {
+        unreachable!()
+    };
+    first.reposition(placements(&mine, 5), Generation(2)).await.expect("reposition");
+    let early = tokio::time::timeout(Duration::from_secs(3), second.next()).await;
+    assert!(early.is_err(), "the second was given partitions before the first gave them up: {early:?}");
+    first.unassign(given.clone()).await.expect("unassign");
+    let taken = assigned(&second).await;
+    assert_eq!(taken, given);
+    second.assign(placements(&taken, 19), Generation(1)).await.expect("assign");
+
+    let kept = mine.iter().find(|one| !given.contains(one)).expect("one stays").clone();
+    read.clear();
+    read_until(&first, "the end again", &mut read, |event, _| {
+        matches!(event, Event::AtEnd { partition, generation, .. } if *partition == kept && *generation == Generation(2))
+    })
+    .await;
+    assert_eq!(read[&kept], (5..20).map(|offset| (offset, Generation(2))).collect::<Vec<_>>());
+    let mut theirs = BTreeMap::new();
+    read_until(&second, "their end", &mut theirs, |event, _| matches!(event, Event::AtEnd { .. })).await;
+    assert_eq!(theirs[&taken[0]], [(19, Generation(1))]);
+    first.close().await.expect("close");
+    second.close().await.expect("close");
+}

@@ -7,4 +7,5 @@
 mod append;
 mod common;
 mod rewind;
+mod schedules;
 mod settle;

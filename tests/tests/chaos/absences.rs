@@ -140,3 +140,27 @@ fn tombstones_are_skipped_and_misfits_become_dead_letters() {
     let (code, proof) = scene.verify();
     assert_eq!(code, Some(0), "{proof}");
 }
+
+#[test]
+fn a_misfit_stops_a_worker_that_is_told_so_and_nothing_is_skipped() {
+    let Some(mut scene) = Scene::new("misfit-fails") else { return };
+    scene.pipeline.on_error = "fail";
+    let topic = scene.topic("records", 1, &[]);
+    let mut worker = scene.worker("first");
+    scene.produce(&topic, 1, 50);
+    scene.wait_until_at_end(&topic, 1, SOON);
+    let misfit = Outgoing { partition: 0, id: 0, key: None, value: Some(b"not json".to_vec()) };
+    scene.feed().send(&topic, [misfit]);
+    let ended = worker.wait(LATER);
+    assert_eq!(ended.code, Some(65), "{}", worker.tail(20));
+    assert!(worker.tail(5).contains("50"), "names the offset: {}", worker.tail(5));
+    scene.count().assert_exact();
+
+    scene.pipeline.on_error = "dead-letter";
+    scene.produce(&topic, 1, 50);
+    let mut worker = scene.worker("second");
+    scene.wait_until_at_end(&topic, 1, SOON);
+    assert_eq!(worker.drain(SOON).code, Some(0));
+    scene.count().assert_exact();
+    assert_eq!(scene.oracle.dead_letters(&scene.output).len(), 1);
+}

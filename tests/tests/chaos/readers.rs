@@ -79,8 +79,8 @@ fn values_are_as_sent(rows: &serde_json::Value) {
     assert_eq!(full["day"], json!("2026-11-22"));
     assert_eq!(full["tags"], json!("['a', 't4']"));
     assert_eq!(full["place"], json!("{'city': 'Zürich', 'zip': 8004}"));
-    assert!(full["at"].as_str().unwrap_or("").starts_with("2026-11-22 06:00:01.004"), "{full}");
+    assert!(full["at"].as_str().unwrap_or("").starts_with("2026-11-22 05:00:01.004"), "{full}");
     let sparse = row("5");
     assert_eq!(sparse["place"], json!("None"));
-    assert!(sparse["at"].as_str().unwrap_or("").starts_with("2026-11-22 07:00:01.005"), "{sparse}");
+    assert!(sparse["at"].as_str().unwrap_or("").starts_with("2026-11-22 06:00:01.005"), "{sparse}");
 }

@@ -121,10 +121,44 @@ fn partitions_that_appear_later_start_at_their_beginning() {
     scene.wait_until_at_end(&topic, 1, SOON);
     assert_eq!(worker.drain(SOON).code, Some(0));
 
-    scene.kafka.grow_topic(&topic, 3);
+    scene.grow_topic(&topic, 3);
     scene.produce(&topic, 3, 90);
     let mut worker = scene.worker("again");
     scene.wait_until_at_end(&topic, 3, SOON);
+    assert_eq!(worker.drain(SOON).code, Some(0));
+    scene.count().assert_exact();
+}
+
+/// KIP-848: the broker assigns.
+#[test]
+fn the_new_group_protocol_serves_as_well() {
+    let Some(mut scene) = Scene::new("consumer-protocol") else { return };
+    scene.pipeline.options = vec![("group.protocol", "consumer")];
+    let topic = scene.topic("clicks", 4, &[]);
+    let topics = [(topic.as_str(), 4)];
+    let mut first = scene.worker("first");
+    produce_until(&mut scene, &topics, "first commits alone", || commits(&first) >= 1);
+    let mut second = scene.worker("second");
+    produce_until(&mut scene, &topics, "second commits too", || commits(&second) >= 1);
+    first.kill();
+    let before = commits(&second);
+    produce_until(&mut scene, &topics, "second goes on", || commits(&second) >= before + 2);
+    scene.wait_until_at_end(&topic, 4, LATER);
+    assert_eq!(second.drain(SOON).code, Some(0));
+    let count = scene.count();
+    count.assert_exact();
+    assert!(count.mixed_files > 0, "a file with rows of two partitions: {count:#?}");
+}
+
+#[test]
+fn a_record_of_six_megabytes_passes() {
+    let Some(mut scene) = Scene::new("large-record") else { return };
+    let topic = scene.topic("large", 1, &[("max.message.bytes", "16000000")]);
+    scene.produce(&topic, 1, 10);
+    scene.produce_noise(&topic, 1, 1, 6_000_000);
+    scene.produce(&topic, 1, 10);
+    let mut worker = scene.worker("worker");
+    scene.wait_until_at_end(&topic, 1, SOON);
     assert_eq!(worker.drain(SOON).code, Some(0));
     scene.count().assert_exact();
 }

@@ -46,7 +46,7 @@ impl Table {
     pub fn add(&mut self, sequence: Sequence, body: Option<&[u8]>) {
         let entry = match body.map(|body| Entry::from_json(&sequence.key(), body)) {
             Some(Ok(entry)) => entry,
-            Some(Err(error)) => return self.add_unreadable(sequence, chain(&error)),
+            Some(Err(error)) => return self.add_unreadable(sequence, crate::chain(&error).to_string()),
             None => return self.add_unreadable(sequence, "it was listed, and is gone".to_owned()),
         };
         if let Kind::Rewind { superseded, .. } = &entry.kind {
@@ -89,11 +89,6 @@ impl Table {
         }
         Ok(())
     }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 fn columns(entry: &Entry, what: String) -> [String; COLUMNS.len()] {

@@ -29,6 +29,8 @@ use crate::settings::{Auth, KafkaSettings};
 const SIGN_MAX: Duration = Duration::from_secs(20);
 const RETRY_FIRST: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(30);
+/// A task's credentials may take a moment after its start: so many failures make a refused login.
+const FAILURES_MIN: u32 = 4;
 /// Never more often, however short a life the credentials have left.
 const RENEW_MIN: Duration = Duration::from_secs(5);
 
@@ -80,7 +82,7 @@ fn thread_error(error: std::io::Error) -> KafkaError {
 /// Until the client is gone.
 async fn renew(client: &Weak<Client>, region: &str, role_arn: Option<&str>) {
     let provider = credentials(region, role_arn).await;
-    let (mut expires_ms, mut retry) = (0, RETRY_FIRST);
+    let (mut expires_ms, mut retry, mut failures) = (0, RETRY_FIRST, 0);
     loop {
         let signed = match &provider {
             Ok(provider) => sign(provider, region).await,
@@ -92,13 +94,14 @@ async fn renew(client: &Weak<Client>, region: &str, role_arn: Option<&str>) {
         let wait = match signed.and_then(|token| set_token(&client, &token).map(|()| token.expires_ms)) {
             Ok(expires) => {
                 expires_ms = expires;
-                retry = RETRY_FIRST;
+                (retry, failures) = (RETRY_FIRST, 0);
                 renew_in(expires_ms - now_ms())
             }
             Err(reason) => {
                 let left_s = (expires_ms - now_ms()).max(0) / 1000;
                 tracing::warn!(reason, left_s, "renew the Kafka token: will try again");
-                if left_s == 0 {
+                failures += 1;
+                if left_s == 0 && failures >= FAILURES_MIN {
                     tell_failure(&client, &reason);
                 }
                 let wait = retry;
@@ -240,6 +243,24 @@ mod tests {
         assert_eq!(renew_in(900_000), Duration::from_secs(720));
         assert_eq!(renew_in(1000), RENEW_MIN);
         assert_eq!(renew_in(-5), RENEW_MIN);
+    }
+
+    #[tokio::test]
+    async fn librdkafka_takes_a_signed_token_and_refuses_one_that_is_over() {
+        let mut config = rdkafka::ClientConfig::new();
+        config
+            .set("bootstrap.servers", "127.0.0.1:1")
+            .set("security.protocol", "sasl_plaintext")
+            .set("sasl.mechanism", "OAUTHBEARER");
+        let (wake, _) = super::super::wake::wake_pair();
+        let client = Client::start(&config, &wake).expect("settings");
+        let credentials = aws_credential_types::Credentials::new("AKID", "secret", None, None, "test");
+        let mut token =
+            sign(&SharedCredentialsProvider::new(credentials), "us-east-1").await.expect("a token");
+        set_token(&client, &token).expect("a token of our making");
+        token.expires_ms = now_ms() - 1000;
+        let refusal = set_token(&client, &token).expect_err("it is over");
+        assert!(refusal.contains("expired"), "{refusal}");
     }
 
     #[tokio::test]

@@ -23,6 +23,7 @@ pub const OWNED_OPTIONS: &[(&str, &str)] = &[
     ("enable.auto.commit", "the ledger holds the offsets"),
     ("enable.auto.offset.store", "the ledger holds the offsets"),
     ("enable.partition.eof", "the end of a partition is how markers behind its last record are passed"),
+    ("enabled_events", "the worker's events are its own"),
     ("fetch.max.bytes", "it follows from `[memory]`"),
     ("fetch.message.max.bytes", "it follows from `[memory]`"),
     ("group.id", "set `group`"),
@@ -53,8 +54,9 @@ pub const OWNED_OPTIONS: &[(&str, &str)] = &[
 /// What the memory budget leaves for Kafka.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Limits {
-    /// Bytes that may wait between the sockets and the decoder: half in librdkafka's queue, a quarter handed over
-    /// and not yet taken, a quarter on its way.
+    /// Bytes that may wait between the sockets and the decoder: a quarter in librdkafka's queue, a quarter handed
+    /// over and not yet taken, and half for the answers to fetches, which are bounded compressed and opened at once.
+    /// That half holds while brokers that answer at the same time × compression ratio is at most 8.
     pub prefetch_bytes: u64,
     /// The largest record that Kafka may hand over, bytes.
     pub record_bytes_max: u64,
@@ -63,12 +65,12 @@ pub struct Limits {
 impl Limits {
     /// Bytes that librdkafka keeps ready.
     fn queue_bytes(self) -> u64 {
-        self.prefetch_bytes / 2
+        self.prefetch_bytes / 4
     }
 
     /// Bytes that one answer to a fetch may have; librdkafka wants at least 1,000,000.
     fn fetch_bytes(self) -> u64 {
-        (self.prefetch_bytes / 4).clamp(1_000_000, 50 * 1024 * 1024)
+        (self.prefetch_bytes / 16).clamp(1_000_000, 50 * 1024 * 1024)
     }
 
     /// Bytes that wait to be taken by [`super::Source::next`].
@@ -287,7 +289,7 @@ mod tests {
             ("heartbeat.interval.ms", "2000"),
             ("isolation.level", "read_committed"),
             ("partition.assignment.strategy", "cooperative-sticky"),
-            ("queued.max.messages.kbytes", "16384"),
+            ("queued.max.messages.kbytes", "8192"),
             ("security.protocol", "plaintext"),
             ("session.timeout.ms", "10000"),
         ] {

@@ -66,6 +66,8 @@ pub(super) enum OfPartition {
     AtEnd,
     OutOfRange,
     Truncated,
+    /// The brokers may know no such topic; asked again before it is believed.
+    Missing,
     /// Would stand for ever, or would skip records.
     Failed(&'static str),
     /// librdkafka fetches again.
@@ -81,7 +83,7 @@ pub(super) fn of_partition(code: Code, reason: &str) -> OfPartition {
         Code::AutoOffsetReset if reason.contains(LOG_TRUNCATION) => OfPartition::Truncated,
         Code::AutoOffsetReset | Code::OffsetOutOfRange | Code::NoOffset => OfPartition::OutOfRange,
         Code::TopicAuthorizationFailed => OfPartition::Failed("read"),
-        Code::UnknownPartition | Code::UnknownTopic => OfPartition::Failed("read"),
+        Code::UnknownPartition | Code::UnknownTopic | Code::UnknownTopicOrPartition => OfPartition::Missing,
         // librdkafka goes on behind a record batch that it cannot open.
         Code::BadMessage | Code::BadCompression | Code::NotImplemented | Code::UnsupportedCompressionType => {
             OfPartition::Failed("open the record batch")
@@ -101,9 +103,6 @@ pub(super) fn at_partition(
     match code {
         Code::TopicAuthorizationFailed => {
             KafkaError::Denied { action: format!("{action} {partition}"), reason }
-        }
-        Code::UnknownPartition | Code::UnknownTopic => {
-            KafkaError::NoSuchTopic { topic: partition.topic.to_string() }
         }
         _ => KafkaError::Client { action: format!("{action} of {partition} at offset {offset}"), reason },
     }

@@ -14,6 +14,7 @@ mod errors;
 mod native;
 mod onlooker;
 mod outbox;
+mod placing;
 mod poll;
 pub mod records;
 mod source;
@@ -136,7 +137,8 @@ pub trait Source: Send + Sync {
     /// Mirrors positions into the group, for the tools that look there. Never decides anything.
     async fn commit_offsets(&self, positions: Positions) -> Result<(), KafkaError>;
 
-    /// The subscribed topics, asked afresh.
+    /// The subscribed topics, asked afresh. A topic that is deleted and made again is read on without a word, where
+    /// it has that many records: only its id tells, so it is to be asked before offsets are appended.
     async fn topics(&self) -> Result<Vec<TopicInfo>, KafkaError>;
 
     /// Both ends of a partition, asked afresh.

@@ -322,6 +322,7 @@ fn over(message: &Message, partition: &TopicPartition) -> Result<bool, KafkaErro
     match errors::of_partition(code, &reason) {
         OfPartition::AtEnd => Ok(true),
         OfPartition::Passing => Ok(false),
+        OfPartition::Missing => Err(KafkaError::NoSuchTopic { topic: partition.topic.to_string() }),
         OfPartition::Failed(action) => {
             Err(errors::at_partition(action, code, partition, message.offset(), reason))
         }

@@ -150,6 +150,15 @@ impl CloudWatch {
         }
     }
 
+    /// With a client of one's own.
+    pub fn with_client(pipeline: &str, namespace: &str, client: Client) -> CloudWatch {
+        CloudWatch {
+            pipeline: pipeline.to_owned(),
+            namespace: namespace.to_owned(),
+            client: tokio::sync::OnceCell::new_with(Some(client)),
+        }
+    }
+
     async fn client(&self) -> &Client {
         let connect = async || {
             let timeouts = TimeoutConfig::builder()
@@ -327,7 +336,6 @@ mod tests {
 
     #[tokio::test]
     async fn a_server_that_is_not_there_is_an_error_within_its_time() {
-        let cloudwatch = CloudWatch::new("p", "n");
         let config = aws_sdk_cloudwatch::Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(aws_sdk_cloudwatch::config::Region::new("us-east-1"))
@@ -335,7 +343,7 @@ mod tests {
             .endpoint_url("http://127.0.0.1:9")
             .retry_config(RetryConfig::disabled())
             .build();
-        assert!(cloudwatch.client.set(Client::from_conf(config)).is_ok());
+        let cloudwatch = CloudWatch::with_client("p", "n", Client::from_conf(config));
         let datum = Datum { name: "Files", unit: Unit::Count, values: vec![(1.0, 1.0)] };
         let answer = tokio::time::timeout(PUT_MAX, cloudwatch.put(&[datum], 0)).await.expect("in time");
         assert!(answer.is_err_and(|reason| !reason.contains("\n")), "a reason on one line");

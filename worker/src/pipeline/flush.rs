@@ -1,6 +1,7 @@
 //! Flush: everything open becomes one entry.
 //!
-//! Order: write what is decoded → finish files → upload all parts → append → settle → mirror offsets into Kafka.
+//! Order: write what is decoded → finish files → upload all parts → are the topics still the same? → append → settle →
+//! mirror offsets into Kafka.
 //! Up to the append it may be given up, and then its uploads are aborted; an append in doubt is resolved before
 //! anything else happens, and its uploads are never touched.
 //! Neighbours: pipeline; sink, commit and the ledger do the steps.
@@ -18,6 +19,8 @@ use crate::clock::rfc3339;
 use crate::commit;
 use crate::sink::SinkError;
 
+/// Whether a topic was created anew is asked within this; no answer is no proof.
+const TOPICS_MAX: Duration = Duration::from_secs(5);
 /// Pause before an append in doubt is taken up again.
 const DOUBT_PAUSE: Duration = Duration::from_secs(5);
 
@@ -36,6 +39,7 @@ impl Pipeline {
             return self.drop_batch("the flush was not over in time").await;
         };
         self.hold(HoldAt::UploadOpen).await;
+        self.check_topics_again().await?;
         let committed_at = rfc3339(self.clock.utc_ms());
         let draft = commit::draft(entry_id, &self.writer, committed_at, topics, files);
         let Some(entry) = self.append(&draft).await? else { return Ok(()) };
@@ -79,6 +83,20 @@ impl Pipeline {
             }
             Some(Err(error)) => Err(error.into()),
             None => Ok(None),
+        }
+    }
+
+    /// A topic that was created anew while it was read goes on at the same offsets with other records: the batch may
+    /// hold some, and must not be committed as the old topic's. A broker that does not answer is no reason to wait,
+    /// since nothing came from it.
+    async fn check_topics_again(&mut self) -> Result<(), Stop> {
+        match tokio::time::timeout(TOPICS_MAX, self.source.topics()).await {
+            Ok(Ok(topics)) => self.check_topics(&topics),
+            Ok(Err(error)) => {
+                tracing::debug!(error = %crate::chain(&error), "topics not asked for");
+                Ok(())
+            }
+            Err(_) => Ok(()),
         }
     }
 

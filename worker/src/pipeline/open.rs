@@ -18,7 +18,7 @@ use super::{Parts, Pipeline, Stop};
 use crate::batch::cursors::Cursors;
 use crate::batch::files::OpenFiles;
 use crate::clock::rfc3339;
-use crate::kafka::{Generation, TopicInfo, TopicPartition};
+use crate::kafka::{Event, Generation, TopicInfo, TopicPartition};
 use crate::settings::Start;
 use crate::sink::Sink;
 
@@ -48,7 +48,7 @@ pub(super) async fn open(parts: Parts) -> Result<Pipeline, Stop> {
     };
     pipeline.refuse_rejected()?;
     pipeline.settle(Which::All).await?;
-    let topics = pipeline.source.topics().await?;
+    let topics = pipeline.first_topics().await?;
     pipeline.check_topics(&topics)?;
     pipeline.take_over(&topics).await?;
     pipeline.report.opened(&pipeline.view);
@@ -65,8 +65,33 @@ impl Pipeline {
         }
     }
 
+    /// Asks for the topics. The question itself only ever times out where a login is refused: the client's own error
+    /// says why, and sooner.
+    async fn first_topics(&self) -> Result<Vec<TopicInfo>, Stop> {
+        let refused = async {
+            loop {
+                match self.source.next().await {
+                    Event::Failed(error) => return error,
+                    Event::Unreachable { reason } => self.report.kafka_unreachable(&reason),
+                    // Nothing else comes before the group is joined.
+                    Event::Assigned(_)
+                    | Event::Revoked(_)
+                    | Event::Lost(_)
+                    | Event::Records(_)
+                    | Event::AtEnd { .. }
+                    | Event::OutOfRange { .. }
+                    | Event::Truncated { .. } => {}
+                }
+            }
+        };
+        tokio::select! {
+            topics = self.source.topics() => Ok(topics?),
+            error = refused => Err(error.into()),
+        }
+    }
+
     /// A topic that was deleted and created again has other records under the same offsets.
-    fn check_topics(&mut self, topics: &[TopicInfo]) -> Result<(), Stop> {
+    pub(super) fn check_topics(&mut self, topics: &[TopicInfo]) -> Result<(), Stop> {
         for topic in topics {
             let Some(id) = &topic.id else { continue };
             match self.view.topic_id(&topic.name) {
