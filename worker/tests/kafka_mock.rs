@@ -10,14 +10,12 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use common::{
-    LIMITS, Writer, assigned, next, partition, placement, placements, read_until, settings, source,
+    LIMITS, Writer, assigned, member, next, partition, placement, placements, read_until, settings, source,
 };
 use ledger::entry::OffsetRange;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
-use worker::kafka::{
-    Event, Existing, Generation, KafkaError, KafkaSource, Limits, Onlooker, SampleSize, Source,
-};
+use worker::kafka::{Event, Existing, Generation, KafkaError, Limits, Onlooker, SampleSize, Source};
 
 fn cluster(topic: &str, partitions: i32) -> MockCluster<'static, DefaultProducerContext> {
     let cluster = MockCluster::new(1).expect("a mock cluster");

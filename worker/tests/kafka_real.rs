@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use common::{
-    LIMITS, Writer, assigned, next, partition, placement, placements, read_until, settings, source,
+    LIMITS, Writer, assigned, member, next, partition, placement, placements, read_until, settings, source,
 };
 use ledger::entry::{NextOffset, OffsetRange};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
