@@ -50,18 +50,24 @@ impl View {
     /// Reads the newest entry and all that is not settled below it. An empty log is a view too.
     pub async fn open(store: Arc<dyn Store>) -> Result<View, LedgerError> {
         let newest = read_newest(store.as_ref()).await?;
-        let mut view = View {
-            store,
-            settled_through: newest.as_ref().map_or(Sequence::ZERO, |entry| entry.settled_through),
-            newest: None,
-            tail: BTreeMap::new(),
-            swept: BTreeSet::new(),
-        };
+        let mut view = View::empty(store);
         let Some(newest) = newest else { return Ok(view) };
+        view.settled_through = newest.settled_through;
         for entry in read_range(view.store.as_ref(), view.settled_through.next(), newest.sequence).await? {
             view.take(entry)?;
         }
         Ok(view)
+    }
+
+    /// The view of an empty log, without asking the store.
+    pub fn empty(store: Arc<dyn Store>) -> View {
+        View {
+            store,
+            newest: None,
+            tail: BTreeMap::new(),
+            settled_through: Sequence::ZERO,
+            swept: BTreeSet::new(),
+        }
     }
 
     /// Reads what was appended since. Returns the new entries, oldest first.
@@ -83,8 +89,8 @@ impl View {
         Ok(entries)
     }
 
-    /// Moves the view over the entry that follows it.
-    pub(crate) fn take(&mut self, entry: Entry) -> Result<(), EntryError> {
+    /// Moves the view over the entry that follows it, without asking the store.
+    pub fn take(&mut self, entry: Entry) -> Result<(), EntryError> {
         let first_read = self.newest.is_none() && self.settled_through > Sequence::ZERO;
         if !first_read {
             entry.check_follows(self.newest.as_ref())?;

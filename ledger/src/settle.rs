@@ -87,15 +87,18 @@ impl Missing {
 
 /// What one entry asks of the store.
 #[derive(Clone, Debug, PartialEq)]
-enum Duty {
+pub enum Duty {
     Nothing,
+    /// Complete these uploads.
     Show(Vec<FileRef>),
+    /// Take the files of these entries away.
     Hide(Vec<Sequence>),
+    /// Abort these uploads.
     Abort(Vec<SweptUpload>),
 }
 
 /// What an entry asks for, given what rewinds after it superseded.
-fn duty(entry: &Entry, superseded: &BTreeSet<Sequence>) -> Duty {
+pub fn duty(entry: &Entry, superseded: &BTreeSet<Sequence>) -> Duty {
     match &entry.kind {
         Kind::Open | Kind::Append if superseded.contains(&entry.sequence) => Duty::Nothing,
         Kind::Open | Kind::Append => Duty::Show(entry.files.clone()),

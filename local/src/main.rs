@@ -56,7 +56,8 @@ async fn run(cli: Cli, narrator: &Narrator) -> anyhow::Result<u8> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut hang_up = signal(SignalKind::hangup())?;
     let tale = async {
-        let stage = Stage::set(&cli, clock::now_ms()).await?;
+        let stage = Stage::set(&cli, narrator, clock::now_ms).await?;
+        narrator.begin();
         anyhow::Ok(story::tell(stage, narrator, is_enough).await?)
     };
     tokio::pin!(tale);

@@ -2,6 +2,7 @@
 //!
 //! Neighbours: story and watch speak through it.
 
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -25,7 +26,8 @@ pub struct Standing {
 /// The storyteller.
 #[derive(Clone, Debug)]
 pub struct Narrator {
-    started: Stopwatch,
+    /// From here on lines have a time.
+    began: Arc<OnceLock<Stopwatch>>,
     /// Only on a terminal.
     bar: Option<ProgressBar>,
 }
@@ -41,13 +43,21 @@ impl Narrator {
             );
             bar
         });
-        Narrator { started: Stopwatch::start(), bar }
+        Narrator { began: Arc::default(), bar }
     }
 
-    /// One line, with the time since the start.
+    /// The clock starts: the preparations are over.
+    pub fn begin(&self) {
+        self.began.get_or_init(Stopwatch::start);
+    }
+
+    /// One line, with the time since the beginning.
     pub fn say(&self, line: impl AsRef<str>) {
-        let seconds = self.started.elapsed().as_secs_f64();
-        self.print(&format!("{seconds:>6.1}s  {}", line.as_ref()));
+        let line = line.as_ref();
+        match self.began.get() {
+            Some(began) => self.print(&format!("{:>6.1}s  {line}", began.elapsed().as_secs_f64())),
+            None => self.print(&format!("         {line}")),
+        }
     }
 
     /// A line as it is.

@@ -17,6 +17,7 @@ use tokio::process::Command;
 use crate::broker::{Broker, BrokerError};
 use crate::cli::Cli;
 use crate::generator::Generator;
+use crate::narrate::Narrator;
 use crate::worker_build::{self, BuildError};
 use crate::worker_process::{HoldAt, Launch};
 
@@ -67,19 +68,20 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// `now_ms` names the run and starts the events' time.
-    pub async fn set(cli: &Cli, now_ms: i64) -> Result<Stage, StageError> {
-        let generator = Generator {
+    /// `now_ms` is the clock: it names the run, and the events' time starts when all stands.
+    pub async fn set(cli: &Cli, narrator: &Narrator, now_ms: impl Fn() -> i64) -> Result<Stage, StageError> {
+        let generator = |started_ms| Generator {
             seed: cli.seed,
-            started_ms: now_ms,
+            started_ms,
             rate: cli.rate,
             partitions: i32::from(cli.partitions),
         };
-        cli.check_fit(generator.mean_log_bytes()).map_err(StageError::Refused)?;
+        cli.check_fit(generator(now_ms()).mean_log_bytes()).map_err(StageError::Refused)?;
         let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."));
-        let run = run_name(now_ms);
+        let run = run_name(now_ms());
         let home = cli.out.clone().unwrap_or_else(|| workspace.join("local-run").join(&run));
         let home = directory(&home)?;
+        narrator.say("building the worker, unless it is up to date");
         let worker = worker_build::worker(workspace).await?;
         let (lake, logs) = (home.join("lake"), home.join("logs"));
         let make = |path: &Path| {
@@ -94,7 +96,7 @@ impl Stage {
         };
         Ok(Stage {
             broker,
-            generator,
+            generator: generator(now_ms()),
             events: cli.events(),
             lake_url: store.url(),
             store: Arc::new(store),

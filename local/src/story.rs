@@ -352,11 +352,13 @@ async fn drain(worker: &mut WorkerProcess, narrator: &Narrator) -> Result<(), St
 async fn verify(stage: &Stage, narrator: &Narrator) -> Result<bool, StoryError> {
     narrator.say(format!("worker verify --store {}", stage.lake_url));
     let output = stage.verify().output().await.map_err(StoryError::Verify)?;
-    for line in String::from_utf8_lossy(&output.stdout).lines() {
+    // A line for each partition would hide the others; they are indented.
+    for line in String::from_utf8_lossy(&output.stdout).lines().filter(|line| !line.starts_with(' ')) {
         narrator.print(&format!("         | {line}"));
     }
     if !output.status.success() {
-        narrator.complain(&format!("worker verify found fault: {}", output.status));
+        narrator.complain(&format!("worker verify found fault ({}):", output.status));
+        narrator.complain(&String::from_utf8_lossy(&output.stdout));
         narrator.complain(&String::from_utf8_lossy(&output.stderr));
     }
     Ok(output.status.success())

@@ -97,7 +97,7 @@ pub struct LogLine {
 }
 
 impl LogLine {
-    fn parse(line: &str, at: Duration) -> Option<LogLine> {
+    pub(crate) fn parse(line: &str, at: Duration) -> Option<LogLine> {
         let mut json: Value = serde_json::from_str(line).ok()?;
         let fields = json.get_mut("fields").map(Value::take).unwrap_or(json);
         Some(LogLine { at, message: fields["message"].as_str()?.to_owned(), fields })

@@ -10,14 +10,12 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use common::{
-    LIMITS, Writer, assigned, next, partition, placement, placements, read_until, settings, source,
+    LIMITS, Writer, assigned, member, next, partition, placement, placements, read_until, settings, source,
 };
 use ledger::entry::OffsetRange;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
-use worker::kafka::{
-    Event, Existing, Generation, KafkaError, KafkaSource, Limits, Onlooker, SampleSize, Source,
-};
+use worker::kafka::{Event, Existing, Generation, KafkaError, Limits, Onlooker, SampleSize, Source};
 
 fn cluster(topic: &str, partitions: i32) -> MockCluster<'static, DefaultProducerContext> {
     let cluster = MockCluster::new(1).expect("a mock cluster");
@@ -198,7 +196,7 @@ async fn without_a_reader_memory_is_bounded_and_the_membership_holds() {
     settings.session_timeout = Duration::from_secs(6);
     // A quarter of it may be handed over, and librdkafka keeps the half: far less than the 16 MB that wait.
     let limits = Limits { prefetch_bytes: 2_000_000, record_bytes_max: 1_000_000 };
-    let source = KafkaSource::start(&settings, limits).expect("the settings are right");
+    let source = member(&settings, limits);
     let partitions = assigned(&source).await;
     source.assign(placements(&partitions, 0), Generation(1)).await.expect("assign");
     tokio::time::sleep(Duration::from_secs(9)).await;
@@ -355,7 +353,7 @@ async fn the_new_group_protocol_assigns_and_revokes_too() {
     let writer = Writer::new(&bootstrap);
     let mut settings = settings(&bootstrap, "kip848", &["clicks"]);
     settings.options.insert("group.protocol".to_owned(), "consumer".to_owned());
-    let first = KafkaSource::start(&settings, LIMITS).expect("settings");
+    let first = member(&settings, LIMITS);
     let mine = assigned(&first).await;
     assert_eq!(mine.len(), 4);
     first.assign(placements(&mine, 0), Generation(1)).await.expect("assign");

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use common::{
-    LIMITS, Writer, assigned, next, partition, placement, placements, read_until, settings, source,
+    LIMITS, Writer, assigned, member, next, partition, placement, placements, read_until, settings, source,
 };
 use ledger::entry::{NextOffset, OffsetRange};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
@@ -303,7 +303,7 @@ async fn members_come_and_go(protocol: &str, rebalances_min: u32) {
     settings.options.insert("group.protocol".to_owned(), protocol.to_owned());
     let ledger = Arc::new(Mutex::new(BTreeMap::new()));
     let begin = || {
-        let source = Arc::new(KafkaSource::start(&settings, LIMITS).expect("settings"));
+        let source = Arc::new(member(&settings, LIMITS));
         let stop = Arc::new(AtomicBool::new(false));
         (tokio::spawn(work(source, Arc::clone(&ledger), Arc::clone(&stop))), stop)
     };
@@ -367,7 +367,7 @@ fn scram(kafka: &str, topic: &str, user: &str, password: &str, mechanism: ScramM
         tls: false,
         ca: None,
     };
-    KafkaSource::start(&settings, LIMITS).expect("settings")
+    member(&settings, LIMITS)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tests::clock;
 use tests::peers;
 use tests::proxy::{Fault, Proxy};
 use tests::scene::Scene;
@@ -116,14 +117,17 @@ fn two_workers_race_for_entries_and_both_win_some() {
     second.wait_for_message("assigned", LATER);
     // Each PUT is held a little, so that the other often takes the slot in between.
     let held = proxy.rule(Fault::Delay(Duration::from_millis(150)), usize::MAX, is_ledger_put);
-    for _ in 0..12 {
+    let before = first.said("committed").len();
+    let both = clock::until(LATER, || {
         scene.produce(&topic, 4, 100);
         std::thread::sleep(Duration::from_millis(250));
-    }
+        let wrote = [first.said("committed").len() - before, second.said("committed").len()];
+        wrote.iter().all(|entries| *entries >= 5).then_some(())
+    });
+    assert!(both.is_some(), "both wrote entries side by side");
     scene.wait_until_at_end(&topic, 4, LATER);
     assert_eq!(first.drain(SOON).code, Some(0));
     assert_eq!(second.drain(SOON).code, Some(0));
     assert!(held.count() >= 10, "entries were written: {}", held.count());
-    assert!(second.said("committed").len() >= 2, "second wrote too");
     scene.count_when_settled(SOON).assert_exact();
 }

@@ -33,7 +33,7 @@ pub(super) fn topics(client: &Client, names: &[String]) -> Result<Vec<TopicInfo>
     let mut answering = None;
     for name in names {
         let (partitions, broker) = described(client, name)?;
-        answering = Some(broker);
+        answering = broker;
         found.push(TopicInfo { name: name.as_str().into(), id: None, partitions });
     }
     match answering.map_or(Ok(BTreeMap::new()), |broker| topic_ids(client, names, broker)) {
@@ -65,8 +65,9 @@ pub(super) fn is_missing(client: &Client, topic: &str) -> bool {
     true
 }
 
-/// The topic's partitions, and the broker that told.
-fn described(client: &Client, topic: &str) -> Result<(Vec<i32>, i32), KafkaError> {
+/// The topic's partitions, and a broker to ask further. (The one that answered may be known by its address only, and
+/// then has no id to ask it by.)
+fn described(client: &Client, topic: &str) -> Result<(Vec<i32>, Option<i32>), KafkaError> {
     let action = || format!("ask for the partitions of topic `{topic}`");
     let metadata = client
         .consumer()
@@ -82,7 +83,7 @@ fn described(client: &Client, topic: &str) -> Result<(Vec<i32>, i32), KafkaError
     }
     let mut partitions: Vec<i32> = described.partitions().iter().map(|one| one.id()).collect();
     partitions.sort_unstable();
-    Ok((partitions, metadata.orig_broker_id()))
+    Ok((partitions, metadata.brokers().first().map(|broker| broker.id())))
 }
 
 pub(super) fn watermarks(client: &Client, partition: &TopicPartition) -> Result<Watermarks, KafkaError> {

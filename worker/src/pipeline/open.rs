@@ -67,12 +67,13 @@ impl Pipeline {
 
     /// Asks for the topics. The question itself only ever times out where a login is refused: the client's own error
     /// says why, and sooner.
-    async fn first_topics(&self) -> Result<Vec<TopicInfo>, Stop> {
+    async fn first_topics(&mut self) -> Result<Vec<TopicInfo>, Stop> {
+        let (source, report) = (self.source.clone(), self.report.clone());
         let refused = async {
             loop {
-                match self.source.next().await {
+                match source.next().await {
                     Event::Failed(error) => return error,
-                    Event::Unreachable { reason } => self.report.kafka_unreachable(&reason),
+                    Event::Unreachable { reason } => report.kafka_unreachable(&reason),
                     // Nothing else comes before the group is joined.
                     Event::Assigned(_)
                     | Event::Revoked(_)
@@ -85,7 +86,7 @@ impl Pipeline {
             }
         };
         tokio::select! {
-            topics = self.source.topics() => Ok(topics?),
+            topics = source.topics() => Ok(topics?),
             error = refused => Err(error.into()),
         }
     }

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::{StreamExt, stream};
-use ledger::entry::{Entry, FileRef, OffsetRange, Role, Sequence};
+use ledger::entry::{Entry, FileRef, OffsetRange, Sequence};
 use ledger::store::{Store, UploadId};
 
 use super::offsets::{Seen, Tally};
@@ -57,9 +57,9 @@ pub(super) async fn check(
     let mut whole = true;
     for opened in files {
         match opened? {
-            Opened::Readable(file, footer) if footer.marks == Marks::None => {
+            Opened::Readable(_, footer) if footer.marks == Marks::None => {
                 contents.unmarked_files += 1;
-                whole &= file.role == Role::DeadLetters;
+                whole = false;
             }
             Opened::Readable(file, footer) => {
                 whole &= read_file(store, entry, file, &footer, &mut tallies, &mut contents).await?;

@@ -433,8 +433,12 @@ impl fmt::Display for Report {
         }
         self.fmt_findings(f)?;
         match self.proved() {
-            Some(level) => write!(f, "proved {level}"),
-            None => f.write_str("proved nothing"),
+            Some(level) => write!(f, "proved {level}")?,
+            None => f.write_str("proved nothing")?,
+        }
+        match self.pending.len() {
+            0 => Ok(()),
+            waiting => write!(f, "; but for {waiting} files that are not settled yet"),
         }
     }
 }

@@ -292,6 +292,7 @@ async fn a_file_whose_upload_is_open_is_waited_for_and_one_without_is_damage() {
     let report = log.verify().await;
     assert_eq!(report.findings(), []);
     assert_eq!(report.pending, [Pending::Unsettled { sequence: Sequence(2), key }]);
+    assert!(report.to_string().ends_with("; but for 1 files that are not settled yet"), "{report}");
     assert_eq!((report.proved(), report.exit()), (Some(Level::Rows), Exit::TryAgain));
 }
 
@@ -361,6 +362,11 @@ async fn files_without_marks_are_counted_only() {
     assert_eq!((report.findings(), report.unmarked_files), ([].as_slice(), 1));
     assert_eq!((report.proved(), report.exit()), (Some(Level::Counts), Exit::Done));
     assert!(report.to_string().ends_with("and no others"), "{report}");
+    let mut log = sound();
+    let body = parquet(&rows("a", 0, [7]), false);
+    log.edit(1, |entry| entry.files[2].bytes = body.len() as u64);
+    log.store.overwrite("_landfall/dead-letters/1-2", body);
+    assert_eq!(log.verify().await.findings(), []);
 }
 
 #[tokio::test]

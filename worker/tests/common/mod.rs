@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt;
 use ledger::entry::NextOffset;
 use rdkafka::ClientConfig;
 use rdkafka::message::{Header, OwnedHeaders};
@@ -29,7 +30,14 @@ pub fn settings(bootstrap: &str, group: &str, topics: &[&str]) -> KafkaSettings 
 }
 
 pub fn source(bootstrap: &str, group: &str, topics: &[&str]) -> KafkaSource {
-    KafkaSource::start(&settings(bootstrap, group, topics), LIMITS).expect("the settings are right")
+    member(&settings(bootstrap, group, topics), LIMITS)
+}
+
+/// A source that is about to join its group.
+pub fn member(settings: &KafkaSettings, limits: Limits) -> KafkaSource {
+    let source = KafkaSource::start(settings, limits).expect("the settings are right");
+    source.join().now_or_never().expect("subscribing waits for nobody").expect("subscribed");
+    source
 }
 
 pub struct Writer {

@@ -93,6 +93,8 @@ impl Topic {
 
 #[derive(Default)]
 struct Member {
+    /// The group tells nothing before it is joined.
+    joined: bool,
     events: VecDeque<Event>,
     reading: BTreeMap<i32, i64>,
     generation: Generation,
@@ -153,6 +155,9 @@ impl Scripted {
     /// The next run of each partition in one batch, so that files mix partitions.
     fn fetch(&self) -> Option<Event> {
         let mut member = self.member();
+        if !member.joined {
+            return None;
+        }
         if let Some(event) = member.events.pop_front() {
             return Some(event);
         }
@@ -217,6 +222,8 @@ impl Source for Scripted {
     }
 
     async fn join(&self) -> Result<(), KafkaError> {
+        self.member().joined = true;
+        self.rouse.notify_one();
         Ok(())
     }
 
