@@ -2,7 +2,7 @@
 //!
 //! Order: put if absent → on any doubt read the log again → decide, in this order: may I not write (any more)? is
 //! my entry there? has nobody moved my partitions? else I am fenced. Another order loses or doubles data
-//! (`ledger_model.py named_first`, `no_fence`).
+//! (tests/model: `if_the_own_entry_is_looked_for_first_…`, `without_the_fence_…`).
 //! An append in doubt never aborts its uploads before its slot is seen taken: a timed-out PUT may still land.
 //! Neighbours: head before it; sink's uploads are named here, settle completes them.
 

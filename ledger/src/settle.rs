@@ -1,7 +1,8 @@
 //! Settle: makes the store agree with the log. Idempotent; anyone may do it, and do it again.
 //!
 //! Order: live entries' uploads are completed. Of superseded ones the upload is aborted *first*, then a copy is kept,
-//! then the object is deleted: the other way round a completion could slip in between (`ledger_model.py del_first`).
+//! then the object is deleted: the other way round a completion could slip in between (tests/model:
+//! `if_the_delete_comes_first_…`).
 //! Completing is not atomic with aborting and deleting, so the answers decide nothing: HEAD does, keys are never used
 //! twice, and what must be gone is looked for again until it stayed away for [`GONE_AFTER`].
 //! Neighbours: head (which entries), store (what is there).
