@@ -127,7 +127,8 @@ impl Pipeline {
                 files: Vec::new(),
             };
             match self.view.append(&draft).await {
-                Ok(_) => return Ok(()),
+                // It names no file: settled as soon as it is looked at, or every later entry would wait behind it.
+                Ok(entry) => return self.settle(Which::Own(entry.sequence)).await,
                 // Another task opened the same partitions first: its positions count.
                 Err(AppendError::Fenced { .. }) => continue,
                 Err(error) => return Err(error.into()),
