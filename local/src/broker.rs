@@ -26,7 +26,7 @@ pub enum BrokerError {
         #[source]
         source: KafkaError,
     },
-    #[error("{action}; is a broker there, and may this client do that?")]
+    #[error("{action} (is a broker there, and may this client do that?)")]
     Admin {
         action: String,
         #[source]
