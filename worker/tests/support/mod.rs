@@ -1,6 +1,7 @@
 //! A Kafka in memory behind the worker's own port, told by the test what the group does; and readers of the output.
 #![allow(dead_code, clippy::unwrap_used, reason = "tests; each file uses its part")]
 
+pub mod line;
 pub mod worker;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
