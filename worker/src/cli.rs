@@ -29,7 +29,7 @@ pub enum Command {
     /// Moves records until SIGTERM, then commits what it has and leaves
     Run(RunArgs),
     /// Tries everything and writes nothing: settings, schema, Kafka, S3, what it will cost
-    Check(PipelineArg),
+    Check(CheckArgs),
     /// Proves from the store that every offset is there once; exit 0 only if so
     Verify(VerifyArgs),
     /// Prints the log of commits, the newest last
@@ -43,6 +43,15 @@ pub struct PipelineArg {
     /// The directory with pipeline.toml and schema.sql
     #[arg(long, value_name = "DIR", env = "LANDFALL_PIPELINE", default_value = "pipeline")]
     pub pipeline: PathBuf,
+}
+
+#[derive(Args, Debug)]
+pub struct CheckArgs {
+    #[command(flatten)]
+    pub pipeline: PipelineArg,
+    /// One JSON object instead of text
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[derive(Args, Debug)]
@@ -79,7 +88,7 @@ pub struct VerifyArgs {
     /// Starts at this entry and takes what came before for granted
     #[arg(long, value_name = "SEQUENCE", value_parser = sequence)]
     pub from: Option<Sequence>,
-    /// Asks Kafka whether absent offsets are absent
+    /// Asks Kafka whether absent offsets are absent; logs in as the pipeline does, if it says how
     #[arg(long, value_name = "HOST:PORT")]
     pub kafka: Option<String>,
 }
@@ -151,7 +160,10 @@ mod tests {
         let ledger = parsed("worker ledger -n 3 --json").map(|cli| cli.command);
         let Ok(Command::Ledger(ledger)) = ledger else { panic!("{ledger:?}") };
         assert_eq!((ledger.newest, ledger.json, ledger.from), (Some(3), true, None));
-        assert!(matches!(parsed("worker check").map(|cli| cli.command), Ok(Command::Check(_))));
+        assert!(matches!(
+            parsed("worker check --json").map(|cli| cli.command),
+            Ok(Command::Check(CheckArgs { json: true, .. }))
+        ));
         assert!(matches!(
             parsed("worker health --url http://x/health").map(|cli| cli.command),
             Ok(Command::Health(_))

@@ -1,7 +1,7 @@
 //! Kafka to Parquet on S3, exactly once.
 //!
 //! Rooms in flow order: settings → schema → kafka → decode → batch → encode → sink → commit, driven by pipeline; job
-//! and run build them; health and metrics look on; verify and history read what is there.
+//! and run build them; check tries them; health and metrics look on; verify and history read what is there.
 
 pub mod settings;
 
@@ -24,6 +24,8 @@ pub mod pipeline;
 pub mod job;
 
 pub mod run;
+
+pub mod check;
 
 pub mod verify;
 

@@ -9,17 +9,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use ledger::head::LedgerError;
-use ledger::store::{S3Options, StoreError};
+use ledger::head::{LedgerError, read_newest};
+use ledger::store::{S3Options, Store};
 use worker::clock::SystemClock;
 use worker::exit::Exit;
 use worker::job::Job;
+use worker::kafka::KafkaError;
 use worker::pipeline::HoldAt;
-use worker::settings::{Faults, LISTEN_DEFAULT, Settings};
-use worker::verify::{VerifyError, VerifyOptions, verify};
-use worker::{health, history, kafka, logs, settings};
+use worker::settings::{Faults, KafkaSettings, LISTEN_DEFAULT, Settings};
+use worker::verify::{Brokers, Existing, VerifyError, VerifyOptions, verify};
+use worker::{check, health, history, kafka, logs, settings};
 
-use self::cli::{Cli, Command, HealthArgs, LedgerArgs, PipelineArg, RunArgs, StoreArg, VerifyArgs};
+use self::cli::{
+    CheckArgs, Cli, Command, HealthArgs, LedgerArgs, PipelineArg, RunArgs, StoreArg, VerifyArgs,
+};
 
 /// What still blocks a thread when a command is over is left to the end of the process after this.
 const RUNTIME_END_MAX: Duration = Duration::from_secs(2);
@@ -50,15 +53,11 @@ fn main() -> ExitCode {
 fn dispatch(cli: Cli) -> Result<Exit, Failure> {
     match cli.command {
         Command::Run(args) => run(&args),
-        Command::Check(_) => not_built_yet("check"),
+        Command::Check(args) => dry_run(&args),
         Command::Verify(args) => prove(&args),
         Command::Ledger(args) => print_ledger(&args),
         Command::Health(args) => ask_health(&args),
     }
-}
-
-fn not_built_yet(command: &str) -> Result<Exit, Failure> {
-    Err(Failure::Error(Exit::Bug, anyhow::anyhow!("{command}: not built yet")))
 }
 
 fn run(args: &RunArgs) -> Result<Exit, Failure> {
@@ -76,28 +75,77 @@ fn run(args: &RunArgs) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
+fn dry_run(args: &CheckArgs) -> Result<Exit, Failure> {
+    let settings = settings_of(&args.pipeline, &|_| None);
+    let report = block_on(async { Ok(check::check(settings, Arc::new(SystemClock::start())).await) })?;
+    // The exit code is the answer; a closed stdout changes nothing about it.
+    let _ = match args.json {
+        true => writeln!(std::io::stdout(), "{}", report.to_json()),
+        false => writeln!(std::io::stdout(), "{report}"),
+    };
+    Ok(report.exit())
+}
+
 fn prove(args: &VerifyArgs) -> Result<Exit, Failure> {
     let (url, s3) = store_of(&args.store)?;
     let report = block_on(async {
-        let store = ledger::store::open_existing(&url, &s3)
-            .await
-            .map_err(|error| Failure::Error(Exit::Settings, error.into()))?;
-        let options = VerifyOptions { from: args.from, kafka: None };
-        verify(store.as_ref(), options)
-            .await
-            .map_err(|error| Failure::Error(exit_of_verify(&error), error.into()))
+        let store =
+            ledger::store::open_existing(&url, &s3).await.map_err(|error| failed((&error).into(), error))?;
+        let brokers = match &args.kafka {
+            Some(bootstrap) => Some(brokers(&args.store, bootstrap, store.as_ref()).await?),
+            None => None,
+        };
+        let kafka = brokers.as_ref().map(|brokers| brokers as &dyn Existing);
+        let options = VerifyOptions { from: args.from, kafka };
+        verify(store.as_ref(), options).await.map_err(|error| failed(exit_of_verify(&error), error))
     })?;
     // The exit code is the answer; a closed stdout changes nothing about it.
     let _ = writeln!(std::io::stdout(), "{report}");
     Ok(report.exit())
 }
 
+/// Kafka at `bootstrap`, with the pipeline's login where its settings can be read.
+async fn brokers(args: &StoreArg, bootstrap: &str, store: &dyn Store) -> Result<Brokers, Failure> {
+    let given = |name: &str| match name {
+        "KAFKA_BOOTSTRAP" => Some(bootstrap.to_owned()),
+        "S3_OUTPUT_PATH" => args.store.clone(),
+        _ => None,
+    };
+    let settings = settings_of(&args.pipeline, &given);
+    let mut limits = kafka::Limits { prefetch_bytes: 16 << 20, record_bytes_max: 8 << 20 };
+    let kafka = match settings {
+        Ok(settings) => {
+            limits.record_bytes_max = settings.memory.record_bytes_max;
+            KafkaSettings { bootstrap: bootstrap.to_owned(), ..settings.kafka }
+        }
+        Err(faults) => {
+            if args.pipeline.pipeline.exists() {
+                tracing::warn!(%faults, "the pipeline's settings cannot be read: Kafka is asked without a login");
+            }
+            KafkaSettings::plain(bootstrap)
+        }
+    };
+    let ids = match read_newest(store).await {
+        Ok(newest) => newest.map(|entry| entry.topics).unwrap_or_default(),
+        // The report says what is wrong with the log.
+        Err(error) => {
+            tracing::debug!(error = %worker::chain(&error), "topics not known");
+            Default::default()
+        }
+    };
+    let ids =
+        ids.into_iter().map(|(topic, range)| (topic, Some(range.id).filter(|id| !id.is_empty()))).collect();
+    Brokers::reach(&kafka, limits, &ids).await.map_err(|error| failed((&error).into(), error))
+}
+
 fn exit_of_verify(error: &VerifyError) -> Exit {
     match error {
-        VerifyError::Store(error) => exit_of(error),
-        VerifyError::Ledger(LedgerError::Store(error)) => exit_of(error),
+        VerifyError::Store(error) => error.into(),
+        VerifyError::Ledger(LedgerError::Store(error)) => error.into(),
         VerifyError::Entry(_) | VerifyError::Ledger(_) => Exit::Unproven,
-        VerifyError::Kafka { .. } => Exit::Unreachable,
+        VerifyError::Kafka { source, .. } => {
+            source.downcast_ref::<KafkaError>().map_or(Exit::Unreachable, Exit::from)
+        }
     }
 }
 
@@ -105,12 +153,11 @@ fn print_ledger(args: &LedgerArgs) -> Result<Exit, Failure> {
     let options = history::Options { newest: args.newest, from: args.from, json: args.json };
     let (url, s3) = store_of(&args.store)?;
     block_on(async {
-        let store = ledger::store::open_existing(&url, &s3)
-            .await
-            .map_err(|error| Failure::Error(Exit::Settings, error.into()))?;
+        let store =
+            ledger::store::open_existing(&url, &s3).await.map_err(|error| failed((&error).into(), error))?;
         history::print(store.as_ref(), &options, &mut std::io::stdout()).await.map_err(|error| {
             let exit = match &error {
-                history::HistoryError::Store(error) => exit_of(error),
+                history::HistoryError::Store(error) => error.into(),
                 history::HistoryError::Output(_) => Exit::TryAgain,
             };
             Failure::Error(exit, error.into())
@@ -147,18 +194,21 @@ fn ask_health(args: &HealthArgs) -> Result<Exit, Failure> {
 
 /// The pipeline's settings.
 fn load(args: &PipelineArg) -> Result<Settings, Failure> {
-    settings::load(&args.pipeline, &|name| std::env::var(name).ok(), kafka::OWNED_OPTIONS)
-        .map_err(Failure::Faults)
+    settings_of(args, &|_| None).map_err(Failure::Faults)
+}
+
+/// The pipeline's settings, with what was `given` before what the environment says.
+fn settings_of(args: &PipelineArg, given: &dyn Fn(&str) -> Option<String>) -> Result<Settings, Faults> {
+    let variable = |name: &str| given(name).or_else(|| std::env::var(name).ok());
+    settings::load(&args.pipeline, &variable, kafka::OWNED_OPTIONS)
 }
 
 /// The store that was named, else the pipeline's; in both cases reached as the pipeline says, if it says so.
 fn store_of(args: &StoreArg) -> Result<(String, S3Options), Failure> {
     match (&args.store, load(&args.pipeline)) {
         (named, Ok(settings)) => {
-            let output = settings.output;
-            let s3 =
-                S3Options { endpoint: output.endpoint, path_style: output.path_style, region: output.region };
-            Ok((named.clone().unwrap_or(output.path), s3))
+            let s3 = worker::run::s3_options(&settings.output);
+            Ok((named.clone().unwrap_or(settings.output.path), s3))
         }
         (Some(named), Err(_)) => Ok((named.clone(), S3Options::default())),
         (None, Err(faults)) => Err(faults),
@@ -177,15 +227,8 @@ fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Fail
     done
 }
 
-fn exit_of(error: &StoreError) -> Exit {
-    use ledger::store::Fault;
-    match error.fault {
-        Fault::NoSuchBucket | Fault::Refused => Exit::Settings,
-        Fault::Denied => Exit::Denied,
-        Fault::Conflict => Exit::TryAgain,
-        Fault::Unknown => Exit::Unreachable,
-        Fault::NoSuchUpload => Exit::Bug,
-    }
+fn failed(exit: Exit, error: impl std::error::Error + Send + Sync + 'static) -> Failure {
+    Failure::Error(exit, error.into())
 }
 
 /// Says why, as text for people or as log lines for machines.

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::batch::seal::Limits;
-use crate::budget::{self, Budget, TooLittle};
+use crate::budget::{self, Budget, LimitSource, TooLittle};
 use crate::clock::Clock;
 use crate::exit::Exit;
 use crate::health::{self, server};
@@ -23,6 +23,7 @@ use crate::job::{DecoderPool, Job};
 use crate::kafka::{self, KafkaError, KafkaSource};
 use crate::metrics::{Metrics, cloudwatch};
 use crate::pipeline::{HoldAt, Parts, Pipeline, Report, Rules, Stop};
+use crate::settings::{MemorySettings, OutputSettings};
 
 /// Why the worker did not run, or does not any more.
 #[derive(Debug, thiserror::Error)]
@@ -44,9 +45,9 @@ pub enum RunError {
 impl RunError {
     pub fn exit(&self) -> Exit {
         match self {
-            RunError::Memory(_) | RunError::Open(_) | RunError::Listen(_) | RunError::Kafka(_) => {
-                Exit::Settings
-            }
+            RunError::Memory(_) | RunError::Listen(_) => Exit::Settings,
+            RunError::Open(error) => error.into(),
+            RunError::Kafka(error) => error.into(),
             RunError::Signal(_) => Exit::TryAgain,
             RunError::Stop(stop) => stop.exit(),
         }
@@ -100,12 +101,7 @@ async fn parts(
 ) -> Result<Parts, RunError> {
     let settings = &job.settings;
     let output = &settings.output;
-    let s3 = S3Options {
-        endpoint: output.endpoint.clone(),
-        path_style: output.path_style,
-        region: output.region.clone(),
-    };
-    let store = ledger::store::open(&output.path, &s3).await?;
+    let store = ledger::store::open(&output.path, &s3_options(output)).await?;
     let limits = kafka::Limits {
         prefetch_bytes: budget.kafka_queue,
         record_bytes_max: settings.memory.record_bytes_max,
@@ -140,14 +136,29 @@ async fn parts(
     })
 }
 
-async fn discover(clock: Arc<dyn Clock>) -> Identity {
+/// How the settings' store is reached.
+pub fn s3_options(output: &OutputSettings) -> S3Options {
+    S3Options {
+        endpoint: output.endpoint.clone(),
+        path_style: output.path_style,
+        region: output.region.clone(),
+    }
+}
+
+/// Who this process is; asked on a thread that may block.
+pub(crate) async fn discover(clock: Arc<dyn Clock>) -> Identity {
     let blocking = move || identity::discover(&|name| std::env::var(name).ok(), clock.as_ref());
     tokio::task::spawn_blocking(blocking).await.expect("asking who we are does not panic")
 }
 
+/// The bytes that this process may take, and who says so.
+pub(crate) fn memory_limit(memory: MemorySettings, who: &Identity) -> (u64, LimitSource) {
+    budget::limit(&budget::read(Path::new("/"), memory.limit, who.memory_limit))
+}
+
 fn divide_memory(job: &Job, who: &Identity) -> Result<Budget, TooLittle> {
     let memory = job.settings.memory;
-    let (total, source) = budget::limit(&budget::read(Path::new("/"), memory.limit, who.memory_limit));
+    let (total, source) = memory_limit(memory, who);
     let budget = Budget::of(total, memory.record_bytes_max)?;
     tracing::info!(
         total,

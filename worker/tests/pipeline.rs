@@ -14,6 +14,7 @@ use ledger::store::memory::MemoryStore;
 use ledger::store::{Operation, Store};
 use support::worker::Worker;
 use support::{Brokers, Topic, rows_under};
+use worker::check::project::{requests_at_rest, requests_of_flush};
 use worker::metrics::Counter;
 use worker::pipeline::Stop;
 use worker::settings::OnDataLoss;
@@ -345,4 +346,45 @@ async fn a_worker_that_is_full_hears_that_the_group_wants_partitions_back() {
     assert_eq!(worker.source.reading(), [0]);
     store.set_script(|_| Verdict::Pass);
     worker.drain().await.unwrap();
+}
+
+/// Requests so far, as they are paid for.
+fn paid(store: &Faulty) -> (f64, f64) {
+    use ledger::store::Operation::{
+        BeginUpload, CompleteUpload, Copy, Get, Head, List, ListUploads, Put, UploadPart,
+    };
+    let sum =
+        |all: &[ledger::store::Operation]| all.iter().map(|one| store.calls_of(*one)).sum::<u64>() as f64;
+    (sum(&[Put, BeginUpload, UploadPart, CompleteUpload, Copy, List, ListUploads]), sum(&[Get, Head]))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_asks_the_store_as_often_as_check_foretells() {
+    const FLUSHES: i64 = 20;
+    const SECONDS: u64 = 600;
+    let topic = Topic::default();
+    topic.fill(1, 1);
+    let store = Faulty::new(Arc::new(MemoryStore::new()));
+    let worker = Worker::start(Arc::new(store.clone()), &topic, 1, "r1");
+    worker.source.give([0]);
+    seconds(60).await;
+    let before = paid(&store);
+    for offset in 1..=FLUSHES {
+        // One row and one dead letter: two files of one part.
+        topic.put(0, 2 * offset, Some("{\"id\": 1}"));
+        topic.put(0, 2 * offset + 1, Some("{\"id\": "));
+        seconds(SECONDS / FLUSHES as u64).await;
+    }
+    let after = paid(&store);
+    worker.drain().await.unwrap();
+
+    let flush = requests_of_flush(2.0, 2.0);
+    let rest = requests_at_rest(SECONDS as f64);
+    // A look more or less at either end.
+    let near = |found: f64, foretold: f64| (found - foretold).abs() <= 2.0;
+    let (puts, gets) = (after.0 - before.0, after.1 - before.1);
+    let foretold_puts = rest.puts + FLUSHES as f64 * flush.puts;
+    let foretold_gets = rest.gets + FLUSHES as f64 * flush.gets;
+    assert!(near(puts, foretold_puts), "{puts} PUTs, {foretold_puts} foretold");
+    assert!(near(gets, foretold_gets), "{gets} GETs, {foretold_gets} foretold");
 }

@@ -29,7 +29,7 @@ pub use self::plan::{Coding, ColumnPlan, Learned};
 
 /// Rows of a page: what a reader skips or reads at once by the page index. Values wait uncompressed until their
 /// page is full, so this is also what an open file costs in memory.
-const PAGE_ROWS_MAX: usize = 8192;
+pub(crate) const PAGE_ROWS_MAX: usize = 8192;
 const PAGE_BYTES_MAX: usize = 512 * 1024;
 const ROW_GROUP_ROWS_MAX: usize = 1024 * 1024;
 /// Rows between two looks at the row group's size.

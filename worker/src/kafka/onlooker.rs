@@ -95,7 +95,10 @@ impl Onlooker {
     /// The topics of the settings.
     pub async fn topics(&self) -> Result<Vec<TopicInfo>, KafkaError> {
         let topics = self.topics.clone();
-        admin::ask(&self.client, move |client| admin::topics(client, &topics)).await
+        admin::ask(&self.client, move |client| {
+            admin::topics(client, &topics).map_err(|error| told(client, error))
+        })
+        .await
     }
 
     /// Both ends of a partition.
@@ -329,6 +332,16 @@ fn over(message: &Message, partition: &TopicPartition) -> Result<bool, KafkaErro
         OfPartition::OutOfRange | OfPartition::Truncated => {
             Err(KafkaError::Client { action: format!("read {partition} again"), reason })
         }
+    }
+}
+
+/// A question only ever times out where a login or TLS is refused: what the client was told meanwhile says why.
+fn told(client: &Client, error: KafkaError) -> KafkaError {
+    let KafkaError::Unreachable { bootstrap, reason } = error else { return error };
+    let mut outage = None;
+    match heed(client, &mut outage) {
+        Err(refused) => refused,
+        Ok(()) => KafkaError::Unreachable { bootstrap, reason: outage.unwrap_or(reason) },
     }
 }
 

@@ -37,6 +37,7 @@ use crate::sink::Sink;
 
 pub use self::report::Report;
 pub use self::stop::Stop;
+pub(crate) use self::watch::{HEAD_EVERY, SWEEP_EVERY};
 
 const TICK: Duration = Duration::from_millis(250);
 /// The whole drain must be over well inside ECS's longest stopTimeout of 120 s.

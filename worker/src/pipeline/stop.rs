@@ -1,9 +1,8 @@
 //! Stop: why the pipeline ends, and with which exit code.
 
 use ledger::append::AppendError;
-use ledger::entry::EntryError;
 use ledger::head::LedgerError;
-use ledger::store::{Fault, StoreError};
+use ledger::store::StoreError;
 
 use crate::batch::files::FilesError;
 use crate::exit::Exit;
@@ -60,9 +59,9 @@ impl Stop {
         match self {
             Stop::Rejected { .. } | Stop::BadRecord(_) | Stop::DataLoss { .. } => Exit::DataRefused,
             Stop::Recreated { .. } | Stop::BehindLedger { .. } | Stop::Truncated { .. } => Exit::NoTopic,
-            Stop::Kafka(error) => kafka_exit(error),
-            Stop::Store(error) | Stop::Sink(SinkError::Store(error)) => store_exit(error),
-            Stop::Ledger(error) => ledger_exit(error),
+            Stop::Kafka(error) => error.into(),
+            Stop::Store(error) | Stop::Sink(SinkError::Store(error)) => error.into(),
+            Stop::Ledger(error) => error.into(),
             Stop::Append(error) => append_exit(error),
             Stop::Files(_) | Stop::Task(_) | Stop::Sink(SinkError::Task(_)) => Exit::Bug,
             Stop::Undrained(_) => Exit::TryAgain,
@@ -70,40 +69,10 @@ impl Stop {
     }
 }
 
-fn kafka_exit(error: &KafkaError) -> Exit {
-    match error {
-        KafkaError::Unreachable { .. } => Exit::Unreachable,
-        KafkaError::NoSuchTopic { .. } => Exit::NoTopic,
-        KafkaError::Denied { .. } => Exit::Denied,
-        KafkaError::Setting { .. } => Exit::Settings,
-        KafkaError::Client { .. } => Exit::TryAgain,
-    }
-}
-
-fn store_exit(error: &StoreError) -> Exit {
-    match error.fault {
-        Fault::NoSuchBucket => Exit::Settings,
-        Fault::Denied => Exit::Denied,
-        Fault::Unknown | Fault::Conflict => Exit::Unreachable,
-        Fault::NoSuchUpload => Exit::TryAgain,
-        Fault::Refused => Exit::Bug,
-    }
-}
-
-fn ledger_exit(error: &LedgerError) -> Exit {
-    match error {
-        LedgerError::Store(error) => store_exit(error),
-        LedgerError::Entry(EntryError::UnknownFormat { .. }) => Exit::DataRefused,
-        LedgerError::Entry(EntryError::Malformed { .. } | EntryError::Broken { .. })
-        | LedgerError::Hole(_)
-        | LedgerError::Stranger(_) => Exit::Bug,
-    }
-}
-
 fn append_exit(error: &AppendError) -> Exit {
     match error {
         AppendError::Rejected { .. } => Exit::DataRefused,
-        AppendError::Ledger(error) => ledger_exit(error),
+        AppendError::Ledger(error) => error.into(),
         AppendError::Swept { .. }
         | AppendError::Fenced { .. }
         | AppendError::InDoubt { .. }

@@ -15,11 +15,11 @@ use crate::clock::rfc3339;
 use crate::kafka::{KafkaError, TopicPartition, Watermarks};
 
 /// A fence or a rejection must be seen even by a worker that has nothing to append.
-const HEAD_EVERY: Duration = Duration::from_secs(15);
+pub(crate) const HEAD_EVERY: Duration = Duration::from_secs(15);
 const SETTLE_EVERY: Duration = Duration::from_secs(15);
 const LAG_EVERY: Duration = Duration::from_secs(10);
 const SETTLE_MAX: Duration = Duration::from_secs(30);
-const SWEEP_EVERY: Duration = Duration::from_secs(6 * 60 * 60);
+pub(crate) const SWEEP_EVERY: Duration = Duration::from_secs(6 * 60 * 60);
 const ENDS_AT_ONCE: usize = 8;
 const PATIENCE_FIRST: Duration = Duration::from_millis(500);
 const PATIENCE_MAX: Duration = Duration::from_secs(15);

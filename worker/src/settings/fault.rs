@@ -63,14 +63,17 @@ pub struct Fault {
     /// None when it is about the whole file.
     pub place: Option<Place>,
     pub wrong: String,
-    /// What would be right, as advice.
+    /// What would be right, as advice; empty where `wrong` says it all.
     pub right: String,
 }
 
 impl Fault {
     /// `file:line:column: wrong; right`, on one line.
     pub fn sentence(&self) -> String {
-        format!("{}: {}; {}", self.address(), self.wrong, self.right)
+        match self.right.as_str() {
+            "" => format!("{}: {}", self.address(), self.wrong),
+            right => format!("{}: {}; {right}", self.address(), self.wrong),
+        }
     }
 
     fn address(&self) -> String {
@@ -83,7 +86,7 @@ impl Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{}: {}", self.address(), self.wrong)?;
+        write!(f, "{}: {}", self.address(), self.wrong)?;
         if let Some(place) = &self.place
             && let Some(excerpt) = &place.excerpt
         {
@@ -92,10 +95,10 @@ impl fmt::Display for Fault {
             // Tabs stay tabs, or the underline would stand beside what it marks.
             let indent: String =
                 excerpt.chars().take(place.column - 1).map(|c| if c == '\t' { c } else { ' ' }).collect();
-            writeln!(f, "  {number} | {excerpt}")?;
-            writeln!(f, "  {margin} | {indent}{}", "^".repeat(place.width))?;
+            write!(f, "\n  {number} | {excerpt}")?;
+            write!(f, "\n  {margin} | {indent}{}", "^".repeat(place.width))?;
         }
-        write!(f, "  {}", self.right)
+        if self.right.is_empty() { Ok(()) } else { write!(f, "\n  {}", self.right) }
     }
 }
 

@@ -88,6 +88,23 @@ pub struct KafkaSettings {
     pub options: BTreeMap<String, String>,
 }
 
+impl KafkaSettings {
+    /// For who only looks, where no settings say more: no login, no topics.
+    pub fn plain(bootstrap: &str) -> KafkaSettings {
+        KafkaSettings {
+            bootstrap: bootstrap.to_owned(),
+            topics: Vec::new(),
+            group: "landfall".to_owned(),
+            auth: Auth::None,
+            start: Start::Earliest,
+            on_data_loss: OnDataLoss::Fail,
+            session_timeout: Duration::from_secs(30),
+            revoke_timeout: Duration::from_secs(30),
+            options: BTreeMap::new(),
+        }
+    }
+}
+
 /// `[kafka.auth]`.
 #[derive(Clone, Debug)]
 pub enum Auth {

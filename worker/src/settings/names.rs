@@ -141,7 +141,7 @@ pub(super) fn output_path(path: &str) -> Verdict {
                 "use at most 700 bytes, no control characters",
             );
         }
-        return Ok(());
+        return as_the_store_reads(path, &quoted, example);
     }
     if let Some(rest) = path.strip_prefix("file://") {
         if !rest.starts_with('/') {
@@ -150,9 +150,17 @@ pub(super) fn output_path(path: &str) -> Verdict {
                 "write three slashes and the whole path: \"file:///…\"",
             );
         }
-        return Ok(());
+        return as_the_store_reads(path, &quoted, example);
     }
     wrong(format!("{quoted} is neither s3:// nor file://"), example)
+}
+
+/// The store opens fewer URLs than look right: told here, with the place.
+fn as_the_store_reads(path: &str, quoted: &str, example: &str) -> Verdict {
+    match ledger::store::open::check_url(path) {
+        Ok(()) => Ok(()),
+        Err(why) => wrong(format!("{quoted} opens no store: {why}"), example),
+    }
 }
 
 pub(super) fn endpoint(url: &str) -> Verdict {

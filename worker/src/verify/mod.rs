@@ -3,10 +3,12 @@
 //! Order: the whole log first, because a rewind changes what older entries mean; then each live entry's files;
 //! then a listing of what readers see, for files that are not the log's. What was appended meanwhile is read last
 //! and excuses what it explains.
-//! Neighbours: ledger (entry, store); the Kafka room only through [`Existing`]. Reads, never writes.
+//! Neighbours: ledger (entry, store); the Kafka room only through [`Existing`], which
+//! brokers answers. Reads, never writes.
 //!
 //! Memory: a bit for each offset of the entries being read, and about 200 bytes for each file that the log names.
 
+mod brokers;
 mod chart;
 mod contents;
 mod offsets;
@@ -23,6 +25,7 @@ use ledger::entry::{
 use ledger::head::{LedgerError, read_newest};
 use ledger::store::{Store, StoreError};
 
+pub use self::brokers::Brokers;
 use self::chart::{Chart, Read, read_entry};
 use self::contents::{Contents, OpenUploads};
 pub use self::report::{Absences, Finding, Level, Pending, Report, Totals};
