@@ -2,7 +2,7 @@
 //!
 //! Order: put if absent → on any doubt read the log again → decide, in this order: may I not write (any more)? is
 //! my entry there? has nobody moved my partitions? else I am fenced. Another order loses or doubles data
-//! (`ledger_model.py named_first`, `no_fence`).
+//! (tests/model: `if_the_own_entry_is_looked_for_first_…`, `without_the_fence_…`).
 //! An append in doubt never aborts its uploads before its slot is seen taken: a timed-out PUT may still land.
 //! Neighbours: head before it; sink's uploads are named here, settle completes them.
 
@@ -221,26 +221,34 @@ impl View {
         // Before the put, not after it: an entry that does not follow would stop every reader for good.
         entry.check_follows(self.newest())?;
         let mut doubt: Option<LedgerError> = None;
+        // A former append of the same draft may have sent what has not landed yet.
+        let doubted_before = self.doubted == Some(entry.entry_id);
+        self.doubted = Some(entry.entry_id);
         for attempt in 0..TRIES_MAX {
             if attempt > 0 {
                 tokio::time::sleep(backoff(attempt, entry.entry_id)).await;
             }
             match self.store.put_if_absent(&entry.sequence.key(), body.clone()).await {
                 Ok(PutOutcome::Created) => {
+                    self.doubted = None;
                     self.take(entry.clone())?;
                     return Ok(Slot::Ours);
                 }
                 Ok(PutOutcome::Exists) => {}
                 Err(error) if error.is_unknown() => doubt = Some(error.into()),
-                // Refused for good; but an earlier request may have got through.
-                Err(error) => match doubt {
-                    Some(_) => return Err(in_doubt(entry, error.into())),
-                    None => return Err(error.into()),
-                },
+                // Refused for good; but an earlier request may have got through, or may yet.
+                Err(error) if doubt.is_some() || doubted_before => doubt = Some(error.into()),
+                Err(error) => {
+                    self.doubted = None;
+                    return Err(error.into());
+                }
             }
             match self.refresh().await {
-                Ok(new) if new.iter().any(|other| other.entry_id == entry.entry_id) => return Ok(Slot::Ours),
-                Ok(_) if self.sequence() >= entry.sequence => return Ok(Slot::Taken),
+                Ok(new) if self.sequence() >= entry.sequence => {
+                    self.doubted = None;
+                    let ours = new.iter().any(|other| other.entry_id == entry.entry_id);
+                    return Ok(if ours { Slot::Ours } else { Slot::Taken });
+                }
                 Ok(_) => {}
                 Err(LedgerError::Store(error)) if error.is_unknown() => doubt = Some(error.into()),
                 Err(error) => return Err(in_doubt(entry, error)),

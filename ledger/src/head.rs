@@ -10,7 +10,7 @@ use std::sync::Arc;
 use futures::future::try_join_all;
 
 use crate::entry::{
-    Entry, EntryError, Kind, LEDGER_PREFIX, NextOffset, Positions, Sequence, TopicRange, Writer,
+    Entry, EntryError, EntryId, Kind, LEDGER_PREFIX, NextOffset, Positions, Sequence, TopicRange, Writer,
 };
 use crate::store::{Store, StoreError, UploadId};
 
@@ -44,6 +44,8 @@ pub struct View {
     settled_through: Sequence,
     /// Uploads that a sweep named since this view was opened; an entry must not name them any more.
     swept: BTreeSet<UploadId>,
+    /// The entry that an append left in doubt: its request may land as long as its slot is free.
+    pub(crate) doubted: Option<EntryId>,
 }
 
 impl View {
@@ -67,6 +69,7 @@ impl View {
             tail: BTreeMap::new(),
             settled_through: Sequence::ZERO,
             swept: BTreeSet::new(),
+            doubted: None,
         }
     }
 

@@ -1,6 +1,7 @@
 //! Rewind: takes steps of the log back, and says who may not write.
 //!
-//! Order: reject first, then rewind: a rejected writer can't write behind the rewind (`ledger_model.py no_reject`).
+//! Order: reject first, then rewind: a rejected writer can't write behind the rewind (tests/model:
+//! `without_rejection_…`).
 //! A rewind supersedes the *live* entries at or after its target; each partition goes back to the smallest `from`
 //! among them, never to a position copied from an old entry, so that several rewinds leave no hole.
 //! Neighbours: append (how they get into the log), settle (takes their files away).

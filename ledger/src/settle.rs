@@ -1,7 +1,8 @@
 //! Settle: makes the store agree with the log. Idempotent; anyone may do it, and do it again.
 //!
 //! Order: live entries' uploads are completed. Of superseded ones the upload is aborted *first*, then a copy is kept,
-//! then the object is deleted: the other way round a completion could slip in between (`ledger_model.py del_first`).
+//! then the object is deleted: the other way round a completion could slip in between (tests/model:
+//! `if_the_delete_comes_first_…`).
 //! Completing is not atomic with aborting and deleting, so the answers decide nothing: HEAD does, keys are never used
 //! twice, and what must be gone is looked for again until it stayed away for [`GONE_AFTER`].
 //! Neighbours: head (which entries), store (what is there).
@@ -226,14 +227,19 @@ impl Settler {
         report: &mut Settled,
     ) -> Result<bool, LedgerError> {
         let mut all = true;
-        for file in self.files_of(view, sequences).await? {
-            match hide_file(view.store.as_ref(), &file).await {
+        let store = view.store.as_ref();
+        // A rewind may take thousands of files out: one after the other would hold its worker up for minutes.
+        let mut hidden = stream::iter(self.files_of(view, sequences).await?)
+            .map(|file| async move { (hide_file(store, &file).await, file.key) })
+            .buffer_unordered(REQUESTS_AT_ONCE);
+        while let Some((hidden, key)) = hidden.next().await {
+            match hidden {
                 Ok(was_there) => {
                     report.removed += usize::from(was_there);
                     if was_there {
-                        self.gone_since_ms.remove(&file.key);
+                        self.gone_since_ms.remove(&key);
                     }
-                    let since_ms = *self.gone_since_ms.entry(file.key).or_insert(now_ms);
+                    let since_ms = *self.gone_since_ms.entry(key).or_insert(now_ms);
                     all &= now_ms.saturating_sub(since_ms) >= GONE_AFTER.as_millis() as u64;
                 }
                 Err(error) => {

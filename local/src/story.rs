@@ -352,13 +352,15 @@ async fn drain(worker: &mut WorkerProcess, narrator: &Narrator) -> Result<(), St
 async fn verify(stage: &Stage, narrator: &Narrator) -> Result<bool, StoryError> {
     narrator.say(format!("worker verify --store {}", stage.lake_url));
     let output = stage.verify().output().await.map_err(StoryError::Verify)?;
-    // A line for each partition would hide the others; they are indented.
-    for line in String::from_utf8_lossy(&output.stdout).lines().filter(|line| !line.starts_with(' ')) {
-        narrator.print(&format!("         | {line}"));
-    }
-    if !output.status.success() {
+    let answer = String::from_utf8_lossy(&output.stdout);
+    if output.status.success() {
+        // A line for each partition would hide the others; they are indented.
+        for line in answer.lines().filter(|line| !line.starts_with(' ')) {
+            narrator.print(&format!("         | {line}"));
+        }
+    } else {
         narrator.complain(&format!("worker verify found fault ({}):", output.status));
-        narrator.complain(&String::from_utf8_lossy(&output.stdout));
+        narrator.complain(&answer);
         narrator.complain(&String::from_utf8_lossy(&output.stderr));
     }
     Ok(output.status.success())

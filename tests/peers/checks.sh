@@ -56,5 +56,7 @@ check_all() {
   for name in ${missed[@]+"${missed[@]}"}; do
     printf 'not tested: %s\n' "$name"
   done
+  # "test name ... ignored, why" is a skip too.
+  sed -n 's/^test \(.*\) \.\.\. ignored\(.*\)$/not tested: \1 (ignored\2)/p' "$run_dir/tests.log"
   sum_up
 }

@@ -6,6 +6,7 @@ use std::io::{IsTerminal, Write};
 use std::panic::AssertUnwindSafe;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use ledger::head::{LedgerError, read_newest};
@@ -22,6 +23,9 @@ use worker::{check, health, history, kafka, logs, settings};
 use self::cli::{
     CheckArgs, Cli, Command, HealthArgs, LedgerArgs, PipelineArg, RunArgs, StoreArg, VerifyArgs,
 };
+
+/// What still blocks a thread when a command is over is left to the end of the process after this.
+const RUNTIME_END_MAX: Duration = Duration::from_secs(2);
 
 /// Why a command ended otherwise than well.
 enum Failure {
@@ -212,12 +216,15 @@ fn store_of(args: &StoreArg) -> Result<(String, S3Options), Failure> {
 }
 
 fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    tokio::runtime::Builder::new_multi_thread()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("start the runtime")
-        .map_err(|error| Failure::Error(Exit::TryAgain, error))?
-        .block_on(work)
+        .map_err(|error| Failure::Error(Exit::TryAgain, error))?;
+    let done = runtime.block_on(work);
+    // Questions to brokers that do not answer block their threads: the end must not wait for them.
+    runtime.shutdown_timeout(RUNTIME_END_MAX);
+    done
 }
 
 fn failed(exit: Exit, error: impl std::error::Error + Send + Sync + 'static) -> Failure {

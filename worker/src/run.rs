@@ -11,6 +11,7 @@ use std::thread;
 use ledger::store::{OpenError, S3Options};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use crate::batch::seal::Limits;
 use crate::budget::{self, Budget, LimitSource, TooLittle};
@@ -130,6 +131,7 @@ async fn parts(
         clock,
         writer: who.writer,
         rules,
+        new_id: Arc::new(Uuid::now_v7),
         shutdown,
     })
 }

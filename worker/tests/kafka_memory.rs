@@ -48,6 +48,7 @@ async fn flows_within_its_budget(compression: &str) {
     let limits = Limits { prefetch_bytes: PREFETCH, record_bytes_max: 1 << 20 };
     let group = format!("g-{since}");
     let source = KafkaSource::start(&settings(&kafka, &group, &[&topic]), limits).expect("settings");
+    source.join().await.expect("join the group");
     let mine = assigned(&source).await;
     source.assign(placements(&mine, 0), Generation(1)).await.expect("assign");
     tokio::time::sleep(Duration::from_secs(4)).await; // Nobody reads: all buffers fill.

@@ -4,123 +4,20 @@
 mod support;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ledger::entry::{Kind, Writer};
 use ledger::head::View;
-use ledger::store::Store;
 use ledger::store::faulty::{Faulty, Fired, Verdict};
 use ledger::store::memory::MemoryStore;
-use support::{Scripted, TestClock, Topic, rows_under};
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
-use worker::batch::files::FileOptions;
-use worker::batch::route::PartitionSpec;
-use worker::batch::seal::Limits;
+use ledger::store::{Operation, Store};
+use support::worker::Worker;
+use support::{Brokers, Topic, rows_under};
 use worker::check::project::{requests_at_rest, requests_of_flush};
-use worker::clock::Clock;
-use worker::decode::{BatchDecoder, DecodeFailure, Decoded, DecoderFactory, dead_letter};
-use worker::encode::EncodeOptions;
-use worker::kafka::records::{Batch, Run};
-use worker::metrics::Metrics;
-use worker::pipeline::{Decode, Parts, Pipeline, Report, Rules, Stop};
-use worker::schema;
-use worker::settings::{
-    MetadataColumns, OnDataLoss, OnError, PartitionField, PartitionTransform, RecordSettings, Start,
-    Tombstones,
-};
-
-struct Decoder {
-    factory: DecoderFactory,
-    idle: Mutex<Vec<BatchDecoder>>,
-}
-
-impl Decode for Decoder {
-    fn decode(&self, batch: &Batch, runs: &[Run]) -> Result<Decoded, DecodeFailure> {
-        let mut decoder = self.idle.lock().unwrap().pop().unwrap_or_else(|| self.factory.build());
-        let decoded = decoder.decode(batch, runs);
-        self.idle.lock().unwrap().push(decoder);
-        decoded
-    }
-}
-
-struct Worker {
-    source: Scripted,
-    stop: CancellationToken,
-    running: JoinHandle<Result<(), Stop>>,
-}
-
-impl Worker {
-    fn start(store: Arc<dyn Store>, topic: &Topic, partitions: i32, release: &str) -> Worker {
-        Worker::start_with(store, topic, partitions, release, |_| {})
-    }
-
-    fn start_with(
-        store: Arc<dyn Store>,
-        topic: &Topic,
-        partitions: i32,
-        release: &str,
-        change: impl FnOnce(&mut Rules),
-    ) -> Worker {
-        let source = Scripted::new(topic, partitions, 50);
-        let stop = CancellationToken::new();
-        let table = schema::parse("CREATE TABLE t (id bigint NOT NULL)").unwrap();
-        let records = RecordSettings {
-            schema_file: "schema.sql".into(),
-            on_error: OnError::DeadLetter,
-            tombstones: Tombstones::Skip,
-            metadata: MetadataColumns::default(),
-        };
-        let factory = DecoderFactory::new(&table, &records);
-        let by_date = PartitionField {
-            name: "dt".to_owned(),
-            column: vec!["_timestamp".to_owned()],
-            transform: PartitionTransform::Date,
-        };
-        let spec = PartitionSpec::new(&[by_date], factory.output_schema()).unwrap();
-        let files = FileOptions {
-            data_schema: spec.file_schema().clone(),
-            spec,
-            data: EncodeOptions::default(),
-            dead_letter_schema: dead_letter::schema(),
-            dead_letters: EncodeOptions::default(),
-        };
-        let mut rules = Rules {
-            limits: Limits {
-                file_bytes_max: 128 << 20,
-                age_max: Duration::from_secs(60),
-                idle_max: Duration::from_secs(10),
-                memory_bytes_max: 256 << 20,
-            },
-            start: Start::Earliest,
-            on_data_loss: OnDataLoss::Fail,
-            revoke_timeout: Duration::from_secs(20),
-            decoders: 2,
-            decoding_bytes_max: 64 << 20,
-            hold_at: None,
-        };
-        change(&mut rules);
-        let clock: Arc<dyn Clock> = Arc::new(TestClock::start());
-        let parts = Parts {
-            source: Arc::new(source.clone()),
-            store,
-            decoder: Arc::new(Decoder { factory, idle: Mutex::default() }),
-            files,
-            writer: Writer { release: release.to_owned(), version: "0".to_owned(), ..Writer::default() },
-            report: Report::new(Metrics::new(clock.moment()), clock.clone()),
-            clock,
-            rules,
-            shutdown: stop.clone(),
-        };
-        Worker { source, stop, running: tokio::spawn(Pipeline::run(parts)) }
-    }
-
-    async fn drain(self) -> Result<(), Stop> {
-        self.stop.cancel();
-        self.running.await.unwrap()
-    }
-}
+use worker::metrics::Counter;
+use worker::pipeline::Stop;
+use worker::settings::OnDataLoss;
 
 fn every_offset_once(partitions: i32, count: i64) -> BTreeMap<(i32, i64), usize> {
     (0..partitions).flat_map(|p| (0..count).map(move |offset| ((p, offset), 1))).collect()
@@ -166,6 +63,7 @@ async fn two_workers_that_both_believe_they_own_a_partition_double_nothing() {
         topic.put(0, offset, Some(&format!("{{\"id\": {offset}}}")));
     }
     seconds(40).await;
+    assert!(one.count(Counter::Fenced) + two.count(Counter::Fenced) > 0, "nobody was fenced");
     one.drain().await.unwrap();
     two.drain().await.unwrap();
     let mut expected = every_offset_once(2, 300);
@@ -209,7 +107,7 @@ async fn a_lost_reply_of_the_append_is_found_to_be_ours() {
     let (topic, memory) = (Topic::default(), MemoryStore::new());
     topic.fill(1, 100);
     let store = Faulty::new(Arc::new(memory.clone()));
-    store.next(ledger::store::Operation::Put, "_landfall/ledger/", 2, Verdict::LoseReply);
+    store.next(Operation::Put, "_landfall/ledger/", 2, Verdict::LoseReply);
     let worker = Worker::start(Arc::new(store.clone()), &topic, 1, "r1");
     worker.source.give([0]);
     seconds(30).await;
@@ -264,6 +162,14 @@ async fn offsets_that_retention_took_stop_the_worker_unless_told_otherwise() {
     assert_eq!(rows_under(&store, "data/").await, expected);
 }
 
+fn signature() -> ledger::rewind::Signature {
+    ledger::rewind::Signature {
+        entry_id: ledger::entry::EntryId(uuid::Uuid::now_v7()),
+        writer: Writer { release: "deployer".to_owned(), ..Writer::default() },
+        committed_at: "2026-11-22T07:00:00.000Z".to_owned(),
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_rejected_release_stops_and_its_rewound_data_is_read_again_by_the_good_one() {
     let (topic, store) = (Topic::default(), MemoryStore::new());
@@ -271,18 +177,9 @@ async fn a_rejected_release_stops_and_its_rewound_data_is_read_again_by_the_good
     let bad = Worker::start(Arc::new(store.clone()), &topic, 2, "bad");
     bad.source.give(0..2);
     seconds(30).await;
-    let signature = ledger::rewind::Signature {
-        entry_id: ledger::entry::EntryId(uuid::Uuid::now_v7()),
-        writer: Writer { release: "deployer".to_owned(), ..Writer::default() },
-        committed_at: "2026-11-22T07:00:00.000Z".to_owned(),
-    };
     let mut view = View::open(Arc::new(store.clone())).await.unwrap();
-    view.reject("bad", &signature, "it ruins records").await.unwrap().unwrap();
-    let rewind = ledger::rewind::Signature {
-        entry_id: ledger::entry::EntryId(uuid::Uuid::now_v7()),
-        ..signature.clone()
-    };
-    view.rewind(ledger::entry::Sequence(1), &rewind, "it ruins records").await.unwrap().unwrap();
+    view.reject("bad", &signature(), "it ruins records").await.unwrap().unwrap();
+    view.rewind(ledger::entry::Sequence(1), &signature(), "it ruins records").await.unwrap().unwrap();
     let stop = bad.running.await.unwrap().unwrap_err();
     assert!(matches!(stop, Stop::Rejected { .. }), "{stop}");
 
@@ -294,6 +191,161 @@ async fn a_rejected_release_stops_and_its_rewound_data_is_read_again_by_the_good
     let view = View::open(Arc::new(store.clone())).await.unwrap();
     assert!(view.newest().is_some_and(|entry| matches!(entry.kind, Kind::Append | Kind::Open)));
     assert_eq!(rows_under(&store, "_landfall/superseded/").await, every_offset_once(2, 100));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rewind_counts_although_an_append_beside_it_has_read_past_it() {
+    let (topic, store) = (Topic::default(), MemoryStore::new());
+    topic.fill(2, 100);
+    let worker = Worker::start(Arc::new(store.clone()), &topic, 2, "r1");
+    worker.source.give(0..2);
+    seconds(31).await;
+    topic.put(1, 100, Some("{\"id\": 100}"));
+    // The head is read every 15 s, an idle batch is sealed after 10 s.
+    seconds(15).await;
+    let mut view = View::open(Arc::new(store.clone())).await.unwrap();
+    let last = view.newest().unwrap().clone();
+    assert_eq!(last.ranges().map(|(_, partition, _)| partition).collect::<Vec<_>>(), [1]);
+    view.rewind(last.sequence, &signature(), "it ruined a record").await.unwrap().unwrap();
+    topic.put(0, 100, Some("{\"id\": 100}"));
+    seconds(13).await;
+    view.refresh().await.unwrap();
+    assert_eq!(view.position("clicks", 0).unwrap().0, 101, "the append was not before the head was read");
+    seconds(60 * 20).await;
+    worker.drain().await.unwrap();
+    assert_eq!(rows_under(&store, "data/").await, every_offset_once(2, 101));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_told_to_stop_ends_although_the_store_is_gone() {
+    let (topic, memory) = (Topic::default(), MemoryStore::new());
+    topic.fill(1, 100);
+    let store = Faulty::new(Arc::new(memory.clone()));
+    let worker = Worker::start(Arc::new(store.clone()), &topic, 1, "r1");
+    worker.source.give([0]);
+    seconds(2).await;
+    store.set_script(|_| Verdict::LoseRequest);
+    seconds(20).await;
+    worker.stop.cancel();
+    let ended = tokio::time::timeout(Duration::from_secs(100), worker.running).await;
+    assert!(ended.expect("it did not end").unwrap().is_err());
+
+    store.set_script(|_| Verdict::Pass);
+    let next = Worker::start(Arc::new(store), &topic, 1, "r1");
+    next.source.give([0]);
+    seconds(30).await;
+    next.drain().await.unwrap();
+    assert_eq!(rows_under(&memory, "data/").await, every_offset_once(1, 100));
+}
+
+#[tokio::test(start_paused = true)]
+async fn brokers_that_do_not_tell_the_lag_do_not_hold_up_the_data() {
+    let (topic, store) = (Topic::default(), MemoryStore::new());
+    topic.fill(1, 100);
+    let worker = Worker::start(Arc::new(store.clone()), &topic, 1, "r1");
+    worker.source.give([0]);
+    seconds(5).await;
+    worker.source.brokers(Brokers::Hang);
+    seconds(15).await;
+    topic.put(0, 100, Some("{\"id\": 100}"));
+    seconds(30).await;
+    assert_eq!(rows_under(&store, "data/").await, every_offset_once(1, 101));
+    worker.source.take_back([0]);
+    seconds(1).await;
+    assert!(worker.source.reading().is_empty());
+    worker.drain().await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_assignment_waits_for_brokers_that_do_not_answer() {
+    let (topic, store) = (Topic::default(), MemoryStore::new());
+    topic.fill(1, 100);
+    let worker = Worker::start(Arc::new(store.clone()), &topic, 1, "r1");
+    seconds(1).await;
+    worker.source.brokers(Brokers::Unreachable);
+    worker.source.give([0]);
+    seconds(600).await;
+    assert!(!worker.running.is_finished());
+    worker.source.brokers(Brokers::Answer);
+    seconds(60).await;
+    worker.drain().await.unwrap();
+    assert_eq!(rows_under(&store, "data/").await, every_offset_once(1, 100));
+}
+
+#[tokio::test(start_paused = true)]
+async fn uploads_that_became_too_old_are_given_up_and_made_again() {
+    let (topic, memory) = (Topic::default(), MemoryStore::new());
+    topic.fill(1, 100);
+    topic.put(0, 100, Some("no JSON"));
+    let store = Faulty::new(Arc::new(memory.clone()));
+    store.next(Operation::UploadPart, "_landfall/dead-letters/", u64::MAX, Verdict::LoseRequest);
+    let worker = Worker::start(Arc::new(store.clone()), &topic, 1, "r1");
+    worker.source.give([0]);
+    seconds(44 * 60).await;
+    // Shortly before it would be given up its last request begins to hang.
+    store.next(Operation::UploadPart, "_landfall/dead-letters/", u64::MAX, Verdict::PauseBefore);
+    seconds(18 * 60).await;
+    store.set_script(|_| Verdict::Pass);
+    assert_eq!(store.release(), 1);
+    seconds(60).await;
+    assert_eq!(worker.count(Counter::DroppedBatches), 1);
+    worker.drain().await.unwrap();
+    assert_eq!(rows_under(&memory, "data/").await, every_offset_once(1, 100));
+    assert_eq!(rows_under(&memory, "_landfall/dead-letters/").await, BTreeMap::from([((0, 100), 1)]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_append_refused_after_a_doubt_keeps_its_uploads() {
+    let (topic, memory) = (Topic::default(), MemoryStore::new());
+    topic.fill(1, 100);
+    let store = Faulty::new(Arc::new(memory.clone()));
+    let worker = Worker::start(Arc::new(store.clone()), &topic, 1, "r1");
+    worker.source.give([0]);
+    seconds(5).await;
+    // Nobody hears of the first requests until later; then the credentials expire.
+    let mut puts = 0;
+    store.set_script(move |call| {
+        puts += u32::from(call.operation == Operation::Put);
+        match (call.operation, puts) {
+            (Operation::Put, 0..=10) => Verdict::Late,
+            (Operation::Put, _) => Verdict::Fail(ledger::store::Fault::Denied),
+            _ => Verdict::Pass,
+        }
+    });
+    seconds(120).await;
+    assert!(store.fired(Fired::Late) > 0 && store.fired(Fired::Failed) > 0);
+    assert_eq!(memory.list_uploads("").await.unwrap().len(), 1, "an entry that may yet land names it");
+    store.deliver_late().await;
+    store.set_script(|_| Verdict::Pass);
+    seconds(60).await;
+    worker.drain().await.unwrap();
+    assert_eq!(rows_under(&memory, "data/").await, every_offset_once(1, 100));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_is_full_hears_that_the_group_wants_partitions_back() {
+    let (topic, memory) = (Topic::default(), MemoryStore::new());
+    topic.fill(2, 1000);
+    // One a batch. A part of 5 MiB leaves its file before the flush, and memory is full before the next could.
+    for offset in (0..1000).step_by(50) {
+        topic.put_large_dead_letter(0, offset, 1 << 20);
+    }
+    let store = Faulty::new(Arc::new(memory.clone()));
+    store.next(Operation::UploadPart, "", u64::MAX, Verdict::LoseRequest);
+    let worker = Worker::start_with(Arc::new(store.clone()), &topic, 2, "r1", |rules| {
+        rules.limits.age_max = Duration::from_secs(30 * 60);
+        rules.limits.idle_max = Duration::from_secs(30 * 60);
+        rules.limits.memory_bytes_max = 8 << 20;
+    });
+    worker.source.give(0..2);
+    seconds(60).await;
+    assert!(memory.list_uploads("").await.unwrap().len() == 1, "no part left its file");
+    assert_eq!(worker.count(Counter::DroppedBatches), 0, "a flush was begun");
+    worker.source.take_back([1]);
+    seconds(60).await;
+    assert_eq!(worker.source.reading(), [0]);
+    store.set_script(|_| Verdict::Pass);
+    worker.drain().await.unwrap();
 }
 
 /// Requests so far, as they are paid for.

@@ -1,5 +1,7 @@
 //! README.md says what the code does: its tables of settings, exit codes and metrics, held against the code.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests too")]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};

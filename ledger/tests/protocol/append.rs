@@ -226,6 +226,27 @@ async fn a_refusal_means_that_nothing_happened_only_if_nothing_was_in_doubt() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_refusal_after_a_doubt_is_in_doubt_too_when_the_draft_is_appended_again() {
+    let (memory, faulty) = sea();
+    let mut own = view(&faulty).await;
+    let draft = draft_in_one_file(&faulty, 1, "good", &[(0, 0, 3)]).await;
+    faulty.next(Operation::Put, LEDGER_PREFIX, u64::MAX, Verdict::Late);
+    let result = own.append(&draft).await;
+    assert!(matches!(result, Err(AppendError::InDoubt { .. })), "{result:?}");
+    faulty.next(Operation::Put, LEDGER_PREFIX, u64::MAX, Verdict::Fail(Fault::Denied));
+    let result = own.append(&draft).await;
+    assert!(matches!(result, Err(AppendError::InDoubt { .. })), "its uploads would be aborted: {result:?}");
+
+    assert_eq!(faulty.deliver_late().await, 8);
+    assert_eq!(own.append(&draft).await.unwrap().sequence, Sequence(1));
+    assert_eq!(log(&memory).await.len(), 1);
+    faulty.next(Operation::Put, LEDGER_PREFIX, 1, Verdict::Fail(Fault::Denied));
+    let second = draft_in_one_file(&faulty, 2, "good", &[(0, 3, 4)]).await;
+    let result = own.append(&second).await;
+    assert!(matches!(result, Err(AppendError::Ledger(LedgerError::Store(_)))), "{result:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_log_that_cannot_be_read_after_a_put_leaves_the_append_in_doubt() {
     let (_, faulty) = sea();
     let mut own = view(&faulty).await;

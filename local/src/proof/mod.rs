@@ -223,7 +223,7 @@ impl Proof<'_> {
         if *times > 1 {
             report.duplicated += 1;
             let times = *times;
-            report.tell(|| format!("{found}: found for the {times}. time"));
+            report.tell(|| format!("{found}: found {times} times by now"));
         }
         if sent.fate != found.place {
             report.misplaced += 1;

@@ -13,6 +13,7 @@ use std::sync::{Arc, Mutex};
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use bytes::Bytes;
+use ledger::store::PART_BYTES_MIN;
 use parquet::arrow::arrow_writer::{ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves};
 use parquet::arrow::{ARROW_SCHEMA_META_KEY, ArrowSchemaConverter, encode_arrow_schema};
 use parquet::basic::{Compression, Encoding, Type, ZstdLevel};
@@ -55,7 +56,8 @@ impl Default for EncodeOptions {
     fn default() -> Self {
         EncodeOptions {
             row_group_bytes: 64 * 1024 * 1024,
-            part_bytes: 8 * 1024 * 1024,
+            // Some of S3's likenesses want all parts alike, as `take_parts` makes them.
+            part_bytes: PART_BYTES_MIN,
             zstd_level: 1,
             learned: Learned::default(),
         }
@@ -147,6 +149,12 @@ impl FileWriter {
         self.file.as_ref().map_or(0, |file| file.closed_bytes() + file.group_bytes())
     }
 
+    /// Bytes that could be taken once the open row group is closed: below a part's size, closing it gives nothing
+    /// back and only makes row groups small.
+    pub fn sheddable_bytes(&self) -> u64 {
+        self.file.as_ref().map_or(0, |file| file.waiting_bytes() + file.group_bytes())
+    }
+
     /// Ends the open row group, if it has rows: its bytes can then be taken.
     pub fn close_row_group(&mut self) -> Result<(), EncodeError> {
         self.file.as_mut().map_or(Ok(()), File::close_group)
@@ -230,6 +238,11 @@ impl File {
 
     fn closed_bytes(&self) -> u64 {
         self.writer.bytes_written() as u64
+    }
+
+    /// Finished and not taken (but for what parquet buffers of them, less than a page of memory).
+    fn waiting_bytes(&self) -> u64 {
+        self.writer.inner().bytes() as u64
     }
 
     fn memory_bytes(&self) -> u64 {

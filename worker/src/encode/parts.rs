@@ -23,7 +23,6 @@ pub(super) struct Parts {
 
 impl Parts {
     /// Bytes that wait.
-    #[cfg(test)]
     pub fn bytes(&self) -> usize {
         self.bytes
     }

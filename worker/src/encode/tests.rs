@@ -247,9 +247,11 @@ fn the_size_told_while_writing_is_near_the_files_own() {
 fn closing_a_row_group_and_taking_its_parts_gives_memory_back() {
     let mut writer = FileWriter::new(schema(), &EncodeOptions::default()).unwrap();
     writer.write(&rows(0, 50_000)).unwrap();
-    let open = writer.memory_bytes();
+    let (open, sheddable) = (writer.memory_bytes(), writer.sheddable_bytes() as f64);
     writer.close_row_group().unwrap();
+    let closed = writer.sheddable_bytes() as f64;
     let parts = writer.take_parts(64 * 1024);
+    assert!((0.8..1.25).contains(&(closed / sheddable)), "{sheddable} told, {closed} came");
     let left = writer.memory_bytes();
     assert!(left < 400 * 1024 && left < open / 2, "{open} before, {left} after");
     assert!(!parts.is_empty());

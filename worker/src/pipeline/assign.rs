@@ -31,13 +31,13 @@ impl Pipeline {
     async fn position(&mut self, partition: &TopicPartition) -> Result<NextOffset, Stop> {
         match self.view.position(&partition.topic, partition.partition) {
             Some(position) => Ok(position),
-            None => Ok(NextOffset(self.source.watermarks(partition).await?.log_start)),
+            None => Ok(NextOffset(self.ends(partition).await?.log_start)),
         }
     }
 
     /// Kafka must still have what is due, and must have had what was read.
     async fn check_position(&mut self, partition: &TopicPartition, position: NextOffset) -> Result<(), Stop> {
-        let ends = self.source.watermarks(partition).await?;
+        let ends = self.ends(partition).await?;
         self.cursors.observe(partition, ends);
         if position.0 > ends.last_stable {
             let (position, end) = (position.0, ends.last_stable);

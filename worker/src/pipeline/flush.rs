@@ -8,10 +8,9 @@
 
 use std::time::Duration;
 
-use ledger::append::{AppendError, Draft, DraftFile};
+use ledger::append::{AppendError, Draft, DraftFile, UPLOAD_AGE_MAX};
 use ledger::entry::{Entry, EntryId};
 use ledger::settle::Which;
-use uuid::Uuid;
 
 use super::{HoldAt, Pipeline, Stop};
 use crate::batch::seal::SealReason;
@@ -33,11 +32,15 @@ impl Pipeline {
             return Ok(());
         }
         let started_ms = self.clock.monotonic_ms();
-        let entry_id = EntryId(Uuid::now_v7());
+        let entry_id = EntryId((self.new_id)());
         let topics = self.cursors.ranges();
         let Some(files) = self.upload(commit::footer(entry_id, &self.writer, &topics), bound).await? else {
             return self.drop_batch("the flush was not over in time").await;
         };
+        if files.iter().any(|file| file.age > UPLOAD_AGE_MAX) {
+            // The store was slow rather than away; the ledger would refuse to name them.
+            return self.drop_batch("its uploads became too old to be named").await;
+        }
         self.hold(HoldAt::UploadOpen).await;
         self.check_topics_again().await?;
         let committed_at = rfc3339(self.clock.utc_ms());
@@ -72,6 +75,7 @@ impl Pipeline {
         let source = self.source.clone();
         let upload = self.sink.seal(sealed);
         let uploaded = tokio::select! {
+            biased;
             uploaded = upload => Some(uploaded),
             () = out_of_time(bound, async move { source.wanted_back().await }, self.rules.revoke_timeout) => None,
         };

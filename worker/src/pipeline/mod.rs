@@ -21,7 +21,7 @@ use ledger::entry::Writer;
 use ledger::head::View;
 use ledger::settle::Settler;
 use ledger::store::Store;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -57,6 +57,9 @@ pub enum HoldAt {
     EntryLogged,
 }
 
+/// Makes ids of entries and files, never one twice: UUIDs of version 7, but for simulations.
+pub type NewId = Arc<dyn Fn() -> Uuid + Send + Sync>;
+
 /// What the pipeline is made of; each room is built by `main`.
 pub struct Parts {
     pub source: Arc<dyn Source>,
@@ -67,6 +70,7 @@ pub struct Parts {
     pub writer: Writer,
     pub report: Report,
     pub rules: Rules,
+    pub new_id: NewId,
     /// Cancelled by the first SIGTERM or SIGINT.
     pub shutdown: CancellationToken,
 }
@@ -93,6 +97,7 @@ pub struct Pipeline {
     writer: Writer,
     report: Report,
     rules: Rules,
+    new_id: NewId,
     shutdown: CancellationToken,
     view: View,
     settler: Settler,
@@ -107,6 +112,8 @@ pub struct Pipeline {
     since_ms: Option<u64>,
     last_record_ms: u64,
     due: watch::Due,
+    /// At most one measuring of the lag, beside the loop; aborted with it.
+    measuring: JoinSet<watch::Ends>,
 }
 
 /// A batch that came back from its decoding thread.
@@ -117,7 +124,23 @@ struct InDecode {
 
 impl Pipeline {
     /// Runs until told to stop. `Ok` means drained: everything read is committed and the group was left.
+    ///
+    /// Once told to stop it ends within [`DRAIN_MAX`], whatever it waits for: what is cut short is not named by the
+    /// log, or in doubt, and the next start reads which.
     pub async fn run(parts: Parts) -> Result<(), Stop> {
+        let shutdown = parts.shutdown.clone();
+        let out_of_time = async move {
+            shutdown.cancelled().await;
+            tokio::time::sleep(DRAIN_MAX).await;
+        };
+        tokio::select! {
+            biased;
+            ended = Pipeline::until_drained(parts) => ended,
+            () = out_of_time => Err(Stop::Undrained(format!("{} s were not enough", DRAIN_MAX.as_secs()))),
+        }
+    }
+
+    async fn until_drained(parts: Parts) -> Result<(), Stop> {
         let mut pipeline = open::open(parts).await?;
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -130,15 +153,16 @@ impl Pipeline {
                 Some(done) = pipeline.decoding.next() => pipeline.absorb(done?).await?,
                 _ = tick.tick() => pipeline.on_tick().await?,
                 event = source.next(), if room => pipeline.on_event(event).await?,
+                // Full of what the store does not take, it would not hear that the group waits for partitions.
+                () = source.wanted_back(), if !room && pipeline.since_ms.is_some() => {
+                    pipeline.flush(SealReason::Revoked, None).await?;
+                }
             }
             if let Some(reason) = pipeline.seal_reason() {
                 pipeline.flush(reason, None).await?;
             }
         }
-        match tokio::time::timeout(DRAIN_MAX, pipeline.drain()).await {
-            Ok(drained) => drained,
-            Err(_) => Err(Stop::Undrained(format!("{} s were not enough", DRAIN_MAX.as_secs()))),
-        }
+        pipeline.drain().await
     }
 
     /// Whether another batch may be taken on.
@@ -202,8 +226,8 @@ impl Pipeline {
         self.decoding_bytes -= done.bytes;
         let decoded = done.result.map_err(|failure| Stop::BadRecord(failure.to_string()))?;
         self.cursors.count(&decoded.counts);
-        self.encode(move |files| files.write(&decoded.rows, &decoded.dead_letters, &mut Uuid::now_v7))
-            .await?;
+        let new_id = self.new_id.clone();
+        self.encode(move |files| files.write(&decoded.rows, &decoded.dead_letters, &mut || new_id())).await?;
         if self.memory_bytes() >= self.rules.limits.memory_bytes_max {
             self.encode(OpenFiles::shed).await?;
         }

@@ -11,7 +11,7 @@ use ledger::append::{AppendError, Draft};
 use ledger::entry::{EntryId, Kind, NextOffset, PartitionRange, TopicRange};
 use ledger::head::View;
 use ledger::settle::{Settler, Which};
-use uuid::Uuid;
+use tokio::task::JoinSet;
 
 use super::watch::Due;
 use super::{Parts, Pipeline, Stop};
@@ -24,13 +24,14 @@ use crate::sink::Sink;
 
 /// Makes the pipeline, ready for the first event.
 pub(super) async fn open(parts: Parts) -> Result<Pipeline, Stop> {
-    let Parts { source, store, decoder, files, clock, writer, report, rules, shutdown } = parts;
+    let Parts { source, store, decoder, files, clock, writer, report, rules, new_id, shutdown } = parts;
     let view = View::open(store.clone()).await?;
     let mut pipeline = Pipeline {
         sink: Sink::new(store, clock.clone()),
         since_ms: None,
         last_record_ms: 0,
         due: Due::starting(clock.monotonic_ms()),
+        measuring: JoinSet::new(),
         files: Some(OpenFiles::new(files)),
         settler: Settler::default(),
         cursors: Cursors::default(),
@@ -43,6 +44,7 @@ pub(super) async fn open(parts: Parts) -> Result<Pipeline, Stop> {
         writer,
         report,
         rules,
+        new_id,
         shutdown,
         view,
     };
@@ -68,7 +70,8 @@ impl Pipeline {
     /// Asks for the topics. The question itself only ever times out where a login is refused: the client's own error
     /// says why, and sooner.
     async fn first_topics(&mut self) -> Result<Vec<TopicInfo>, Stop> {
-        let (source, report) = (self.source.clone(), self.report.clone());
+        // Not the whole pipeline: it is not to be shared between threads.
+        let (source, report) = (&self.source, &self.report);
         let refused = async {
             loop {
                 match source.next().await {
@@ -86,6 +89,7 @@ impl Pipeline {
             }
         };
         tokio::select! {
+            biased;
             topics = source.topics() => Ok(topics?),
             error = refused => Err(error.into()),
         }
@@ -116,14 +120,15 @@ impl Pipeline {
             }
             let draft = Draft {
                 kind: Kind::Open,
-                entry_id: EntryId(Uuid::now_v7()),
+                entry_id: EntryId((self.new_id)()),
                 writer: self.writer.clone(),
                 committed_at: rfc3339(self.clock.utc_ms()),
                 topics: ranges,
                 files: Vec::new(),
             };
             match self.view.append(&draft).await {
-                Ok(_) => return Ok(()),
+                // It names no file: settled as soon as it is looked at, or every later entry would wait behind it.
+                Ok(entry) => return self.settle(Which::Own(entry.sequence)).await,
                 // Another task opened the same partitions first: its positions count.
                 Err(AppendError::Fenced { .. }) => continue,
                 Err(error) => return Err(error.into()),
@@ -136,16 +141,16 @@ impl Pipeline {
     async fn first_positions(&mut self, topics: &[TopicInfo]) -> Result<BTreeMap<String, TopicRange>, Stop> {
         let mut ranges: BTreeMap<String, TopicRange> = BTreeMap::new();
         for topic in topics {
-            let known = self.view.newest().and_then(|newest| newest.positions.get(&*topic.name));
+            let known = self.view.newest().and_then(|newest| newest.positions.get(&*topic.name)).cloned();
             let range = ranges.entry(topic.name.to_string()).or_default();
             range.id = topic.id.clone().unwrap_or_default();
             for number in &topic.partitions {
-                if known.is_some_and(|known| known.contains_key(number)) {
+                if known.as_ref().is_some_and(|known| known.contains_key(number)) {
                     continue;
                 }
                 let partition = TopicPartition { topic: topic.name.clone(), partition: *number };
-                let ends = self.source.watermarks(&partition).await?;
-                let first = match (self.rules.start, known) {
+                let ends = self.ends(&partition).await?;
+                let first = match (self.rules.start, &known) {
                     (Start::Earliest, _) | (Start::Latest, Some(_)) => ends.log_start,
                     (Start::Latest, None) => ends.last_stable,
                 };

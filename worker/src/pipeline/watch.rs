@@ -4,24 +4,30 @@
 
 use std::time::Duration;
 
-use futures::future::join_all;
+use futures::{StreamExt, stream};
 use ledger::entry::EntryId;
 use ledger::head::LedgerError;
 use ledger::rewind::Signature;
 use ledger::settle::Which;
-use uuid::Uuid;
 
 use super::{Pipeline, Stop};
 use crate::clock::rfc3339;
+use crate::kafka::{KafkaError, TopicPartition, Watermarks};
 
 /// A fence or a rejection must be seen even by a worker that has nothing to append.
 pub(crate) const HEAD_EVERY: Duration = Duration::from_secs(15);
 const SETTLE_EVERY: Duration = Duration::from_secs(15);
 const LAG_EVERY: Duration = Duration::from_secs(10);
+const SETTLE_MAX: Duration = Duration::from_secs(30);
 pub(crate) const SWEEP_EVERY: Duration = Duration::from_secs(6 * 60 * 60);
 const ENDS_AT_ONCE: usize = 8;
 const PATIENCE_FIRST: Duration = Duration::from_millis(500);
 const PATIENCE_MAX: Duration = Duration::from_secs(15);
+/// A partition whose ends no broker tells for longer, although brokers answer, is more than an election.
+const ELECTION_MAX: Duration = Duration::from_secs(120);
+
+/// What a measuring of the lag found.
+pub(super) type Ends = Vec<(TopicPartition, Result<Watermarks, KafkaError>)>;
 
 /// When each duty is due next, monotonic milliseconds.
 #[derive(Clone, Copy, Debug)]
@@ -58,21 +64,20 @@ impl Pipeline {
             self.settle(Which::Overdue).await?;
         }
         if take(&mut self.due.lag_ms, LAG_EVERY, now_ms) {
-            self.measure_lag().await;
+            self.measure_lag();
+            self.report.retried(self.sink.take_retries());
         }
+        self.take_measured();
         if take(&mut self.due.sweep_ms, SWEEP_EVERY, now_ms) {
             self.sweep().await;
         }
         Ok(())
     }
 
-    /// Another writer, a rejection or a rewind is seen here at the latest.
+    /// Another writer, a rejection or a rewind is seen here at the latest. It is looked for even when nothing new was
+    /// read: an assignment, a sweep, or an append beside other partitions may have read past it already.
     async fn watch_head(&mut self) -> Result<(), Stop> {
-        let before = self.view.sequence();
         self.refresh().await?;
-        if self.view.sequence() == before {
-            return Ok(());
-        }
         self.refuse_rejected()?;
         let moved = self.cursors.partitions().find(|partition| {
             let position = self.view.position(&partition.topic, partition.partition);
@@ -110,7 +115,15 @@ impl Pipeline {
 
     /// Makes the store agree with the log, as far as it can now; the rest is tried again.
     pub(super) async fn settle(&mut self, which: Which) -> Result<(), Stop> {
-        match self.settler.settle(&mut self.view, which, self.clock.monotonic_ms()).await {
+        let settling = self.settler.settle(&mut self.view, which, self.clock.monotonic_ms());
+        // Only the start waits for all of it; a store that hangs must not hold up data and rebalances. Cut short, it
+        // goes on at the next settling.
+        let bound = if which == Which::All { Duration::MAX } else { SETTLE_MAX };
+        let Ok(settled) = tokio::time::timeout(bound, settling).await else {
+            tracing::warn!(?which, seconds = SETTLE_MAX.as_secs(), "not settled in time; tried again");
+            return Ok(());
+        };
+        match settled {
             Ok(settled) => {
                 self.report.settled(which, &settled);
                 Ok(())
@@ -123,28 +136,74 @@ impl Pipeline {
         }
     }
 
-    async fn measure_lag(&mut self) {
-        let partitions: Vec<_> = self.cursors.partitions().cloned().collect();
-        for some in partitions.chunks(ENDS_AT_ONCE) {
-            let asked = some.iter().map(|partition| self.source.watermarks(partition));
-            for (partition, ends) in some.iter().zip(join_all(asked).await) {
-                match ends {
-                    Ok(ends) => self.cursors.observe(partition, ends),
-                    Err(error) => {
-                        tracing::debug!(%partition, error = %crate::chain(&error), "lag not measured")
-                    }
+    /// Both ends of a partition. A broker that is away, or a partition between two leaders, is waited for: an outage
+    /// must not end the worker, and a restart would only meet it again.
+    pub(super) async fn ends(&mut self, partition: &TopicPartition) -> Result<Watermarks, Stop> {
+        let begun_ms = self.clock.monotonic_ms();
+        let mut wait = PATIENCE_FIRST;
+        loop {
+            let error = match self.source.watermarks(partition).await {
+                Ok(ends) => return Ok(ends),
+                Err(error) => error,
+            };
+            let passing = match error {
+                KafkaError::Unreachable { .. } => true,
+                // A leader is being elected, or the broker asked has not heard of the partition yet.
+                KafkaError::Client { .. } | KafkaError::NoSuchTopic { .. } => {
+                    self.seconds_since(begun_ms) < ELECTION_MAX.as_secs_f64()
                 }
+                KafkaError::Denied { .. } | KafkaError::Setting { .. } => false,
+            };
+            if !passing || self.shutdown.is_cancelled() {
+                return Err(error.into());
+            }
+            self.report.kafka_unreachable(&crate::chain(&error).to_string());
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(PATIENCE_MAX);
+        }
+    }
+
+    /// Begins to ask for the ends of all partitions, beside the loop: brokers that do not answer must not hold the
+    /// data up. While a measuring goes on, none is begun.
+    fn measure_lag(&mut self) {
+        if !self.measuring.is_empty() {
+            return;
+        }
+        let partitions: Vec<_> = self.cursors.partitions().cloned().collect();
+        let source = self.source.clone();
+        self.measuring.spawn(async move {
+            let asked = partitions.into_iter().map(|partition| {
+                let source = source.clone();
+                async move {
+                    let ends = source.watermarks(&partition).await;
+                    (partition, ends)
+                }
+            });
+            stream::iter(asked).buffer_unordered(ENDS_AT_ONCE).collect().await
+        });
+    }
+
+    /// Takes what was measured since the last tick.
+    fn take_measured(&mut self) {
+        let Some(measured) = self.measuring.try_join_next() else { return };
+        let measured = measured.unwrap_or_else(|error| {
+            tracing::warn!(error = %crate::chain(&error), "lag not measured");
+            Ends::new()
+        });
+        for (partition, ends) in measured {
+            match ends {
+                Ok(ends) => self.cursors.observe(&partition, ends),
+                Err(error) => tracing::debug!(%partition, error = %crate::chain(&error), "lag not measured"),
             }
         }
         self.report.lag(&self.cursors);
-        self.report.retried(self.sink.take_retries());
     }
 
     /// Uploads that a crash left behind. Never in the way of the data: a failure is tried again hours later.
     async fn sweep(&mut self) {
         let committed_at = rfc3339(self.clock.utc_ms());
         let signature =
-            Signature { entry_id: EntryId(Uuid::now_v7()), writer: self.writer.clone(), committed_at };
+            Signature { entry_id: EntryId((self.new_id)()), writer: self.writer.clone(), committed_at };
         let now = std::time::UNIX_EPOCH + Duration::from_millis(self.clock.utc_ms().max(0) as u64);
         match self.view.sweep(&signature, now).await {
             Ok(Some(entry)) => self.report.swept(&entry),

@@ -1,9 +1,16 @@
 //! A Kafka in memory behind the worker's own port, told by the test what the group does; and readers of the output.
 #![allow(dead_code, clippy::unwrap_used, reason = "tests; each file uses its part")]
 
+pub mod worker;
+
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use ::worker::clock::Clock;
+use ::worker::kafka::records::{Batch, OwnedRecord, Run};
+use ::worker::kafka::{
+    Event, Generation, KafkaError, Placement, Source, TopicInfo, TopicPartition, Watermarks,
+};
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int32Type, Int64Type};
 use async_trait::async_trait;
@@ -11,13 +18,9 @@ use ledger::entry::Positions;
 use ledger::store::Store;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use tokio::sync::Notify;
-use worker::clock::Clock;
-use worker::kafka::records::{Batch, OwnedRecord, Run};
-use worker::kafka::{
-    Event, Generation, KafkaError, Placement, Source, TopicInfo, TopicPartition, Watermarks,
-};
 
 pub const TOPIC: &str = "clicks";
+const BATCHES_AHEAD: usize = 2;
 
 pub fn partition(number: i32) -> TopicPartition {
     TopicPartition { topic: Arc::from(TOPIC), partition: number }
@@ -34,8 +37,8 @@ impl TestClock {
 }
 
 impl Clock for TestClock {
-    fn moment(&self) -> worker::clock::Moment {
-        worker::clock::Moment(self.0.elapsed())
+    fn moment(&self) -> ::worker::clock::Moment {
+        ::worker::clock::Moment(self.0.elapsed())
     }
 
     fn utc_ms(&self) -> i64 {
@@ -59,6 +62,16 @@ impl Topic {
             ..OwnedRecord::default()
         };
         self.logs.lock().unwrap().entry(partition).or_default().insert(offset, record);
+    }
+
+    /// A dead letter of so many bytes, of which no compression saves more than a quarter.
+    pub fn put_large_dead_letter(&self, partition: i32, offset: i64, bytes: usize) {
+        let mut state = offset as u64 + 1;
+        let random = std::iter::repeat_with(|| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            char::from(b'@' + (state >> 58) as u8)
+        });
+        self.put(partition, offset, Some(&random.take(bytes).collect::<String>()));
     }
 
     /// `{"id": …}` at the offsets `0..count` of each partition.
@@ -93,13 +106,22 @@ impl Topic {
 
 #[derive(Default)]
 struct Member {
-    /// The group tells nothing before it is joined.
-    joined: bool,
     events: VecDeque<Event>,
     reading: BTreeMap<i32, i64>,
     generation: Generation,
     ended: BTreeMap<i32, i64>,
     committed: Positions,
+    brokers: Brokers,
+}
+
+/// How the brokers answer questions about a partition's ends.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Brokers {
+    #[default]
+    Answer,
+    /// The question never ends.
+    Hang,
+    Unreachable,
 }
 
 /// One worker's view of the topic. The test plays the group: `give`, `take_back`, `lose`.
@@ -144,6 +166,10 @@ impl Scripted {
         self.tell(Event::Lost(numbers.into_iter().map(partition).collect()));
     }
 
+    pub fn brokers(&self, brokers: Brokers) {
+        self.member().brokers = brokers;
+    }
+
     pub fn reading(&self) -> Vec<i32> {
         self.member().reading.keys().copied().collect()
     }
@@ -152,15 +178,20 @@ impl Scripted {
         self.member().committed.clone()
     }
 
-    /// The next run of each partition in one batch, so that files mix partitions.
+    /// The oldest event. Batches are read ahead, as a client does: what the group or a placement changes finds some
+    /// of before it on their way.
     fn fetch(&self) -> Option<Event> {
         let mut member = self.member();
-        if !member.joined {
-            return None;
+        let is_batch = |event: &&Event| matches!(event, Event::Records(_));
+        while member.events.iter().filter(is_batch).count() < BATCHES_AHEAD {
+            let Some(event) = self.read_on(&mut member) else { break };
+            member.events.push_back(event);
         }
-        if let Some(event) = member.events.pop_front() {
-            return Some(event);
-        }
+        member.events.pop_front()
+    }
+
+    /// The next run of each partition in one batch, so that files mix partitions.
+    fn read_on(&self, member: &mut Member) -> Option<Event> {
         let (mut records, mut runs): (Vec<OwnedRecord>, Vec<Run>) = (Vec::new(), Vec::new());
         for (number, next) in &mut member.reading {
             let read = self.topic.read(*number, *next, self.batch_records);
@@ -222,8 +253,6 @@ impl Source for Scripted {
     }
 
     async fn join(&self) -> Result<(), KafkaError> {
-        self.member().joined = true;
-        self.rouse.notify_one();
         Ok(())
     }
 
@@ -258,7 +287,14 @@ impl Source for Scripted {
     }
 
     async fn watermarks(&self, partition: &TopicPartition) -> Result<Watermarks, KafkaError> {
-        Ok(self.topic.ends(partition.partition))
+        let brokers = self.member().brokers;
+        match brokers {
+            Brokers::Answer => Ok(self.topic.ends(partition.partition)),
+            Brokers::Hang => std::future::pending().await,
+            Brokers::Unreachable => {
+                Err(KafkaError::Unreachable { bootstrap: "b:9092".to_owned(), reason: "down".to_owned() })
+            }
+        }
     }
 
     async fn close(&self) -> Result<(), KafkaError> {
