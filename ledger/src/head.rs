@@ -174,7 +174,8 @@ impl View {
 
 /// The newest entry, by one LIST and one GET; `None` when the log is empty.
 pub async fn read_newest(store: &dyn Store) -> Result<Option<Entry>, LedgerError> {
-    let Some(object) = store.list(LEDGER_PREFIX, None, 1).await?.into_iter().next() else {
+    // After the prefix itself: consoles leave an empty object of that name to show a folder.
+    let Some(object) = store.list(LEDGER_PREFIX, Some(LEDGER_PREFIX), 1).await?.into_iter().next() else {
         return Ok(None);
     };
     let sequence = Sequence::from_key(&object.key).ok_or(LedgerError::Stranger(object.key))?;
@@ -203,4 +204,19 @@ pub async fn read_range(
         next = until.next();
     }
     Ok(entries)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::memory::MemoryStore;
+
+    #[tokio::test]
+    async fn a_consoles_folder_marker_is_no_entry_and_anything_else_stops_the_reader() {
+        let store = MemoryStore::new();
+        store.overwrite(LEDGER_PREFIX, bytes::Bytes::new());
+        assert!(read_newest(&store).await.expect("it is skipped").is_none());
+        store.overwrite("_landfall/ledger/notes.txt", bytes::Bytes::new());
+        assert!(matches!(read_newest(&store).await, Err(LedgerError::Stranger(_))));
+    }
 }

@@ -5,27 +5,35 @@
 //! Neighbours: pipeline.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
 
 use futures::stream::FuturesOrdered;
 use ledger::append::{AppendError, Draft};
 use ledger::entry::{EntryId, Kind, NextOffset, PartitionRange, TopicRange};
-use ledger::head::View;
+use ledger::head::{LedgerError, View};
 use ledger::settle::{Settler, Which};
+use ledger::store::Store;
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use super::watch::Due;
-use super::{Parts, Pipeline, Stop};
+use super::{Parts, Pipeline, Report, Stop};
 use crate::batch::cursors::Cursors;
 use crate::batch::files::OpenFiles;
-use crate::clock::rfc3339;
+use crate::clock::{Clock, rfc3339};
 use crate::kafka::{Event, Generation, TopicInfo, TopicPartition};
 use crate::settings::Start;
 use crate::sink::Sink;
 
+/// How long a store that does not answer is asked again before the start is given up.
+const FIRST_READ_MAX: Duration = Duration::from_secs(15);
+const FIRST_READ_PAUSE: Duration = Duration::from_secs(1);
+
 /// Makes the pipeline, ready for the first event.
 pub(super) async fn open(parts: Parts) -> Result<Pipeline, Stop> {
     let Parts { source, store, decoder, files, clock, writer, report, rules, new_id, shutdown } = parts;
-    let view = View::open(store.clone()).await?;
+    let view = first_view(&store, clock.as_ref(), &report, &shutdown).await?;
     let mut pipeline = Pipeline {
         sink: Sink::new(store, clock.clone()),
         since_ms: None,
@@ -56,6 +64,30 @@ pub(super) async fn open(parts: Parts) -> Result<Pipeline, Stop> {
     pipeline.report.opened(&pipeline.view);
     pipeline.source.join().await?;
     Ok(pipeline)
+}
+
+/// Reads the log for the first time. A store that throttles or hiccups is asked again for a while; one that is not
+/// there at all ends the start, so that a wrong setting shows soon.
+async fn first_view(
+    store: &Arc<dyn Store>,
+    clock: &dyn Clock,
+    report: &Report,
+    shutdown: &CancellationToken,
+) -> Result<View, Stop> {
+    let begun_ms = clock.monotonic_ms();
+    loop {
+        let error = match View::open(store.clone()).await {
+            Ok(view) => return Ok(view),
+            Err(LedgerError::Store(error)) if error.is_unknown() => error,
+            Err(error) => return Err(error.into()),
+        };
+        let waited_ms = clock.monotonic_ms().saturating_sub(begun_ms);
+        if shutdown.is_cancelled() || u128::from(waited_ms) >= FIRST_READ_MAX.as_millis() {
+            return Err(error.into());
+        }
+        report.store_unreachable(&error);
+        tokio::time::sleep(FIRST_READ_PAUSE).await;
+    }
 }
 
 impl Pipeline {

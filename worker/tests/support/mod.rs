@@ -1,6 +1,7 @@
 //! A Kafka in memory behind the worker's own port, told by the test what the group does; and readers of the output.
 #![allow(dead_code, clippy::unwrap_used, reason = "tests; each file uses its part")]
 
+pub mod line;
 pub mod worker;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -150,7 +151,10 @@ impl Scripted {
     }
 
     fn tell(&self, event: Event) {
-        self.member().events.push_back(event);
+        let mut member = self.member();
+        self.read_ahead(&mut member);
+        member.events.push_back(event);
+        drop(member);
         self.rouse.notify_one();
     }
 
@@ -178,16 +182,21 @@ impl Scripted {
         self.member().committed.clone()
     }
 
-    /// The oldest event. Batches are read ahead, as a client does: what the group or a placement changes finds some
-    /// of before it on their way.
+    /// The oldest event.
     fn fetch(&self) -> Option<Event> {
         let mut member = self.member();
+        self.read_ahead(&mut member);
+        member.events.pop_front()
+    }
+
+    /// As the polling thread does while the worker is busy: whatever the group or a placement changes finds batches
+    /// of before it on their way.
+    fn read_ahead(&self, member: &mut Member) {
         let is_batch = |event: &&Event| matches!(event, Event::Records(_));
         while member.events.iter().filter(is_batch).count() < BATCHES_AHEAD {
-            let Some(event) = self.read_on(&mut member) else { break };
+            let Some(event) = self.read_on(member) else { break };
             member.events.push_back(event);
         }
-        member.events.pop_front()
     }
 
     /// The next run of each partition in one batch, so that files mix partitions.
@@ -219,6 +228,7 @@ impl Scripted {
 
     fn place(&self, placements: Vec<Placement>, generation: Generation) {
         let mut member = self.member();
+        self.read_ahead(&mut member);
         member.generation = generation;
         for placement in placements {
             member.reading.insert(placement.partition.partition, placement.offset.0);
@@ -263,6 +273,7 @@ impl Source for Scripted {
 
     async fn unassign(&self, partitions: Vec<TopicPartition>) -> Result<(), KafkaError> {
         let mut member = self.member();
+        self.read_ahead(&mut member);
         for one in partitions {
             member.reading.remove(&one.partition);
         }
