@@ -117,15 +117,9 @@ impl Requests {
     }
 }
 
-/// Parts of a file. Small files are cut when they are finished, others give parts of the least size that S3 takes
-/// as their row groups close.
-pub fn parts(file_bytes: f64, row_group_bytes: u64) -> f64 {
-    let part = if file_bytes <= row_group_bytes as f64 {
-        EncodeOptions::default().part_bytes as f64
-    } else {
-        PART_BYTES_MIN as f64
-    };
-    (file_bytes / part).ceil().max(1.0)
+/// Parts of a file: all but the last have the least size that S3 takes.
+pub fn parts(file_bytes: f64) -> f64 {
+    (file_bytes / EncodeOptions::default().part_bytes as f64).ceil().max(1.0)
 }
 
 /// Seconds from a flush's first record until it is sealed, and why.
@@ -189,7 +183,7 @@ pub fn project(load: &Load, rules: &Rules) -> Projection {
     // A flush with a single dead letter has a file for it.
     let dead_letter_files = (records * load.dead_letter_share).min(1.0);
     let files = directories + dead_letter_files;
-    let parts = directories * parts(file_bytes, rules.row_group_bytes) + dead_letter_files;
+    let parts = directories * parts(file_bytes) + dead_letter_files;
     let flushes_per_hour = 3600.0 / interval;
     Projection {
         records_per_second: load.records_per_second,
@@ -326,8 +320,8 @@ mod tests {
     fn a_days_requests_are_those_of_its_flushes_and_of_looking() {
         let projected = project(&LOAD, &RULES);
         let flushes = projected.flushes_per_hour * 24.0;
-        // 30 MB in parts of 8 MiB: begin, 4 parts, complete and the entry; then HEAD.
-        let expected = requests_at_rest(DAY_SECONDS).plus(Requests { puts: 7.0, gets: 1.0 }.times(flushes));
+        // 30 MB in parts of 5 MiB: begin, 6 parts, complete and the entry; then HEAD.
+        let expected = requests_at_rest(DAY_SECONDS).plus(Requests { puts: 9.0, gets: 1.0 }.times(flushes));
         assert!(near(projected.requests_per_day.puts, expected.puts), "{projected:?}");
         assert!(near(projected.requests_per_day.gets, expected.gets), "{projected:?}");
         let dollars = Requests { puts: 1000.0, gets: 10_000.0 }.dollars();
@@ -336,9 +330,9 @@ mod tests {
 
     #[test]
     fn parts_are_counted_as_they_are_cut() {
-        assert_eq!(parts(0.0, 32 * MIB), 1.0);
-        assert_eq!(parts(8.0 * 1048576.0, 32 * MIB), 1.0);
-        assert_eq!(parts(20.0 * 1048576.0, 32 * MIB), 3.0);
-        assert_eq!(parts(100.0 * 1048576.0, 32 * MIB), 20.0);
+        assert_eq!(parts(0.0), 1.0);
+        assert_eq!(parts((5 * MIB) as f64), 1.0);
+        assert_eq!(parts((5 * MIB + 1) as f64), 2.0);
+        assert_eq!(parts((100 * MIB) as f64), 20.0);
     }
 }
