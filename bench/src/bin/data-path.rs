@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use arrow_array::cast::AsArray;
@@ -70,6 +71,7 @@ fn main() -> Result<()> {
     let batches = batches(&events, args.batch.max(1));
 
     let (mut plain, mut landfall) = (Speeds::default(), Speeds::default());
+    let mut stages = Stages::default();
     for run in 0..args.runs.max(1) {
         let theirs = if args.only_landfall {
             None
@@ -80,7 +82,7 @@ fn main() -> Result<()> {
             Some(file)
         };
         let watch = Stopwatch::start();
-        let ours = run_landfall(&batches, &table)?;
+        let ours = run_landfall(&batches, &table, &mut stages)?;
         landfall.add(&watch, megabytes);
         if let (0, Some(theirs)) = (run, theirs) {
             println!(
@@ -93,6 +95,7 @@ fn main() -> Result<()> {
         }
     }
     landfall.print("Landfall: page index, metadata columns, Hive partitions");
+    stages.print(events.len() * args.runs.max(1));
     if !args.only_landfall {
         plain.print("plain: arrow-json, parquet with zstd(1), else its defaults");
         let (cpu, wall) =
@@ -137,6 +140,22 @@ impl Speeds {
     }
 }
 
+/// Where Landfall's time goes, by the wall's clock, over all runs.
+#[derive(Default)]
+struct Stages {
+    decode: Duration,
+    route: Duration,
+    encode: Duration,
+}
+
+impl Stages {
+    fn print(&self, records: usize) {
+        let each = |stage: Duration| stage.as_nanos() / records.max(1) as u128;
+        let (decode, route, encode) = (each(self.decode), each(self.route), each(self.encode));
+        println!("  ns a record: decode {decode}, route {route}, encode {encode}");
+    }
+}
+
 fn run_plain(events: &Events, table: &TableSchema) -> Result<Bytes> {
     let schema = plain_schema(&table.arrow);
     let level = ZstdLevel::try_new(1)?;
@@ -166,7 +185,7 @@ fn plain_schema(table: &SchemaRef) -> SchemaRef {
     Arc::new(Schema::new(fields))
 }
 
-fn run_landfall(batches: &[Batch], table: &TableSchema) -> Result<Vec<Bytes>> {
+fn run_landfall(batches: &[Batch], table: &TableSchema, stages: &mut Stages) -> Result<Vec<Bytes>> {
     let settings = RecordSettings {
         schema_file: "schema.sql".into(),
         on_error: OnError::DeadLetter,
@@ -185,9 +204,15 @@ fn run_landfall(batches: &[Batch], table: &TableSchema) -> Result<Vec<Bytes>> {
     let options = EncodeOptions { part_bytes: PART_BYTES, ..EncodeOptions::default() };
     let mut open: BTreeMap<_, (FileWriter, Vec<Bytes>)> = BTreeMap::new();
     for batch in batches {
+        let watch = Stopwatch::start();
         let decoded = decoder.decode(batch, &batch.runs)?;
+        stages.decode += watch.wall();
         ensure!(decoded.dead_letters.num_rows() == 0, "every event fits its schema");
-        for (path, rows) in spec.route(&decoded.rows)? {
+        let watch = Stopwatch::start();
+        let routed = spec.route(&decoded.rows)?;
+        stages.route += watch.wall();
+        let watch = Stopwatch::start();
+        for (path, rows) in routed {
             let (writer, parts) = match open.entry(path) {
                 std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
                 std::collections::btree_map::Entry::Vacant(entry) => {
@@ -197,12 +222,16 @@ fn run_landfall(batches: &[Batch], table: &TableSchema) -> Result<Vec<Bytes>> {
             writer.write(&rows)?;
             parts.extend(writer.take_parts(PART_BYTES));
         }
+        stages.encode += watch.wall();
     }
+    let watch = Stopwatch::start();
     let finish = |(writer, mut parts): (FileWriter, Vec<Bytes>)| {
         parts.extend(writer.finish(Vec::new())?.parts);
         Ok(parts.concat().into())
     };
-    open.into_values().map(finish).collect()
+    let files = open.into_values().map(finish).collect();
+    stages.encode += watch.wall();
+    files
 }
 
 fn bytes_of(files: &[Bytes]) -> usize {
