@@ -28,7 +28,6 @@ const LEDGER: &[Row] = &[
 const WORKER: &[Row] = &[
     // What everybody may need, and needs nobody.
     ("clock", &[]),
-    ("exit", &[]),
     ("logs", &[]),
     ("budget", &[]),
     ("http", &["clock"]),
@@ -38,6 +37,8 @@ const WORKER: &[Row] = &[
     ("settings", &["budget", "identity"]),
     ("schema", &["settings"]),
     ("kafka", &["settings"]),
+    // The table from errors to exit codes; the store's and the ledger's errors come from their crate.
+    ("exit", &["kafka"]),
     ("decode", &["kafka", "schema", "settings"]),
     ("encode", &[]),
     // Not only decode's neighbour: cursors admit Kafka's batches before they are decoded.
@@ -52,10 +53,21 @@ const WORKER: &[Row] = &[
     ("job", &["batch", "decode", "encode", "kafka", "pipeline", "schema", "settings"]),
     (
         "run",
-        &["batch", "budget", "clock", "exit", "health", "identity", "job", "kafka", "metrics", "pipeline"],
+        &[
+            "batch", "budget", "clock", "exit", "health", "identity", "job", "kafka", "metrics", "pipeline",
+            "settings",
+        ],
     ),
     // Who reads what is there.
-    ("verify", &["exit"]),
+    ("verify", &["exit", "kafka", "settings"]),
+    // A dry run of everything: it names whom it tries, and nobody names it.
+    (
+        "check",
+        &[
+            "batch", "budget", "clock", "decode", "encode", "exit", "identity", "job", "kafka", "pipeline",
+            "run", "schema", "settings",
+        ],
+    ),
     ("history", &["settings"]),
 ];
 

@@ -107,6 +107,10 @@ impl Case {
         {
             worker.env_remove(name);
         }
+        // A case has the credentials that it names, and not the test run's.
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("AWS_")) {
+            worker.env_remove(name);
+        }
         worker.envs(self.env.iter().map(|(name, value)| (name, value)));
         worker.stdin(Stdio::null()).stdout(log.try_clone().unwrap()).stderr(log.try_clone().unwrap());
         if self.as_nobody {
