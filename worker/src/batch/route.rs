@@ -21,9 +21,10 @@ use arrow_array::types::{
     Date32Type, Int8Type, Int16Type, Int32Type, Int64Type, TimestampMicrosecondType,
     TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
 };
-use arrow_array::{Array, ArrayRef, RecordBatch, UInt32Array};
+use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch, UInt32Array};
 use arrow_buffer::NullBuffer;
 use arrow_schema::{ArrowError, DataType, Schema, SchemaRef, TimeUnit};
+use arrow_select::filter::filter_record_batch;
 use arrow_select::take::take_record_batch;
 
 use crate::schema::{PathError, resolve};
@@ -34,6 +35,8 @@ use self::text::{append, calendar_key, write_calendar, write_text, write_value};
 
 /// As many bytes as leave a value room in a directory's name.
 const NAME_BYTES_MAX: usize = 64;
+/// From runs of this many rows on, copying runs costs less than copying rows.
+const RUN_ROWS_MIN: usize = 16;
 const SECONDS_A_DAY: i64 = 86_400;
 
 /// Where rows lie below `data/`, without slashes at its ends; empty when nothing is partitioned.
@@ -158,9 +161,14 @@ impl PartitionSpec {
         let members = groups.members();
         let cut = |(path, members): (Path, Vec<u32>)| {
             let (first, length) = (members[0] as usize, members.len());
-            let side_by_side = members[length - 1] as usize == first + length - 1;
-            let part = if side_by_side {
+            let runs = 1 + members.windows(2).filter(|pair| pair[1] != pair[0] + 1).count();
+            let part = if runs == 1 {
                 kept.slice(first, length)
+            } else if length >= runs * RUN_ROWS_MIN {
+                // Few late rows between many that are not: copied run by run.
+                let mut mine = vec![false; kept.num_rows()];
+                members.iter().for_each(|&row| mine[row as usize] = true);
+                filter_record_batch(&kept, &BooleanArray::from(mine)).map_err(taken)?
             } else {
                 take_record_batch(&kept, &UInt32Array::from(members)).map_err(taken)?
             };

@@ -93,6 +93,15 @@ fn rows_side_by_side_are_not_copied() {
 }
 
 #[test]
+fn few_late_rows_between_many_leave_all_in_order() {
+    let late = |i: i64| i % 50 == 7;
+    let rows = table(instants((0..1000).map(|i| Some(if late(i) { 0 } else { HOUR }))));
+    let routed = route(&by_hour(), &rows);
+    assert_eq!(numbers(&routed[0].1), (0..1000).filter(|&i| !late(i)).collect::<Vec<_>>());
+    assert_eq!(numbers(&routed[1].1), (0..1000).filter(|&i| late(i)).collect::<Vec<_>>());
+}
+
+#[test]
 fn times_before_1970_belong_to_the_day_that_holds_them() {
     assert_eq!(paths(&by_hour(), &table(instants([Some(-1)]))), ["dt=1969-12-31/hour=23"]);
     assert_eq!(paths(&by_hour(), &table(instants([Some(-24 * HOUR)]))), ["dt=1969-12-31/hour=00"]);
