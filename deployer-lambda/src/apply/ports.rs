@@ -1,0 +1,39 @@
+//! Ports: what applying needs to be done, whoever does it. Every call done twice equals once.
+
+use async_trait::async_trait;
+use serde_json::Value;
+
+use crate::observe::ports::CallError;
+use crate::release::{Digest, RevisionArn};
+
+/// ECS, for one service. Bodies are the requests' JSON as AWS spells it.
+#[async_trait]
+pub trait Deploy: Send + Sync {
+    /// RegisterTaskDefinition.
+    async fn register(&self, body: &Value) -> Result<RevisionArn, CallError>;
+    /// CreateService; the body carries a client token.
+    async fn create(&self, body: &Value) -> Result<(), CallError>;
+    /// UpdateService.
+    async fn update(&self, body: &Value) -> Result<(), CallError>;
+    /// TagResource, of a revision and of the service: the console's view. Keys and values are sanitised already.
+    async fn tag(&self, revision: &RevisionArn, tags: &[(String, String)]) -> Result<(), CallError>;
+}
+
+/// The ledger's rejections.
+#[async_trait]
+pub trait Fence: Send + Sync {
+    async fn reject(&self, what: &str, reason: &str) -> Result<(), CallError>;
+    async fn release(&self, what: &str, reason: &str) -> Result<(), CallError>;
+}
+
+/// ECR: one more tag on an image.
+#[async_trait]
+pub trait Keeper: Send + Sync {
+    async fn keep(&self, digest: &Digest, tag: &str) -> Result<(), CallError>;
+}
+
+/// SNS: tells a person.
+#[async_trait]
+pub trait Notifier: Send + Sync {
+    async fn notify(&self, subject: &str, text: &str) -> Result<(), CallError>;
+}

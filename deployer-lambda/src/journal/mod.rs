@@ -1,0 +1,264 @@
+//! Journal: what the deployer did and why, in `_landfall/releases.json`.
+//!
+//! Order: an intent is written before its call. Every writer replaces what it read (compare and set); the loser of a
+//! race looks again. The ledger is the authority on rejection; the journal explains.
+//! Neighbours: release before it; plan writes the next journal, apply stores it. Types are pure; `store` is not.
+
+use serde::{Deserialize, Serialize};
+
+use crate::observe::facts::Child;
+use crate::release::{Digest, Moment, ReleaseId, RevisionArn};
+
+/// The format this build writes and reads.
+pub const FORMAT: u32 = 1;
+/// Under the output prefix, beside the ledger.
+pub const KEY: &str = "_landfall/releases.json";
+/// Releases that are remembered.
+pub const RECORDS_MAX: usize = 100;
+/// Pushes that are remembered to tell a lost event.
+pub const PUSHES_MAX: usize = 50;
+
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Journal {
+    pub format: u32,
+    /// Rises with every write, so that no two bodies are the same.
+    pub revision: u64,
+    pub updated_at: Moment,
+    /// The call that is being made, or was when its maker died.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub intent: Option<Intent>,
+    /// The release that the service is to run: the last one proven, or adopted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub current: Option<ReleaseId>,
+    /// The release under proof.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub candidate: Option<ReleaseId>,
+    /// A way back that is not finished.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub going_back: Option<GoingBack>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pin: Option<Pin>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub freeze: Option<Freeze>,
+    /// Stopped on purpose.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped: Option<Stopped>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub approvals: Vec<Approval>,
+    /// Newest last.
+    #[serde(default)]
+    pub releases: Vec<Record>,
+    /// Digests whose push event came, newest last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pushes: Vec<Digest>,
+    /// Notices that are still to be sent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outbox: Vec<Notice>,
+    /// The number of the next `landfall-keep-<n>`.
+    #[serde(default)]
+    pub keep_next: u64,
+    /// Times that the service was found on a revision that nobody announced, and was put right.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub drifts: Vec<Moment>,
+    /// What was told once and is not to be told again before it changes: "topic: text".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub told: Option<String>,
+}
+
+/// A call that was announced. Whoever finds it old finishes or drops it.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Intent {
+    /// The journal's revision that announced it.
+    pub id: u64,
+    pub action: Action,
+    pub announced_at: Moment,
+}
+
+/// A call that changes something outside. Coarse: one for each effect. Doing one twice equals doing it once.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(tag = "do", rename_all = "kebab-case")]
+pub enum Action {
+    /// RegisterTaskDefinition, from the templates and the release's image.
+    Register { release: ReleaseId },
+    /// CreateService, with the release id as client token.
+    Create { release: ReleaseId, revision: RevisionArn },
+    /// UpdateService to a revision, with the service's settings.
+    Point { release: ReleaseId, revision: RevisionArn, own_rollback: bool },
+    /// UpdateService: only whether ECS may roll back by itself. Starts no deployment.
+    OwnRollback { on: bool },
+    /// UpdateService: only the number of tasks; by `stop` and `start`.
+    Scale { desired: u32 },
+    /// The ledger: `what`, a release id or a digest, may not write any more.
+    Reject { what: String, reason: String },
+    /// The ledger: it may again.
+    Release { what: String, reason: String },
+}
+
+/// One release, from the first look to its verdict.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Record {
+    pub release: ReleaseId,
+    pub digest: Digest,
+    /// Of an index: its platforms' images. The running digest may be one of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub children: Vec<Child>,
+    pub tags: Vec<String>,
+    /// By which it is ordered, where tags are versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    pub pushed_at: Moment,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revision: Option<RevisionArn>,
+    pub verdict: Verdict,
+    /// A sentence.
+    pub reason: String,
+    /// When it became the candidate.
+    pub picked_at: Moment,
+    /// When the service was last pointed at it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pointed_at: Option<Moment>,
+    /// When a task with its digest was first seen running.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub running_at: Option<Moment>,
+    /// When ECS called its deployment complete.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub completed_at: Option<Moment>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict_at: Option<Moment>,
+    /// How often its surroundings blocked it, and when to try again.
+    #[serde(default)]
+    pub blocked_times: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_at: Option<Moment>,
+    /// Deployment alarms that were in ALARM when it was pointed at: ECS ignores them, we wait for them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub alarms_before: Vec<String>,
+    /// The tag that keeps its image in ECR, and whether it is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep: Option<Keep>,
+    /// The verdict that the console's tags show.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mirrored: Option<Verdict>,
+}
+
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Keep {
+    pub tag: String,
+    pub done: bool,
+}
+
+/// What became of a release.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// Under proof.
+    Proving,
+    /// Complete by ECS, its digest running, no fault through the bake.
+    Healthy,
+    /// Complete, but no data came: nothing was proved by data.
+    Quiet,
+    /// The release is at fault: never again, until a person releases it.
+    Rejected,
+    /// Its surroundings are at fault: tried again.
+    Blocked,
+    /// A newer one, or a person, came before its verdict.
+    Superseded,
+}
+
+/// The way back from a failed release.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct GoingBack {
+    pub from: ReleaseId,
+    pub to: ReleaseId,
+    /// What may not write any more, once the target is settled: release id or digest. None: nothing is rejected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rejects: Option<String>,
+    /// A sentence.
+    pub reason: String,
+    /// The metrics' dimension.
+    pub cause: Cause,
+    pub begun_at: Moment,
+    /// When the service was pointed at the target by us; none while it was not, or where ECS went back by itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pointed_at: Option<Moment>,
+}
+
+/// Why a release was taken back: closed, for the metrics' dimension `Reason`.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cause {
+    Crash,
+    OutOfMemory,
+    Unhealthy,
+    Settings,
+    Data,
+    Alarm,
+    Surroundings,
+    Person,
+    Unclear,
+}
+
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Pin {
+    pub release: ReleaseId,
+    pub by: String,
+    pub at: Moment,
+}
+
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Freeze {
+    pub by: String,
+    pub at: Moment,
+    /// None: until `unfreeze`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Moment>,
+    pub reason: String,
+}
+
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Stopped {
+    pub by: String,
+    pub at: Moment,
+    /// Tasks to come back to.
+    pub desired: u32,
+}
+
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Approval {
+    pub digest: Digest,
+    pub by: String,
+    pub at: Moment,
+}
+
+/// What a person is told. Sent at least once; `id` tells a repetition.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Notice {
+    pub id: u64,
+    pub at: Moment,
+    pub urgency: Urgency,
+    /// What happened, in one line: the mail's subject.
+    pub subject: String,
+    /// What happened, what Landfall did, what to look at, the command to type.
+    pub text: String,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Urgency {
+    /// Good to know.
+    Info,
+    /// To look at today.
+    Warning,
+    /// To look at now.
+    Page,
+}
+
+impl Journal {
+    pub fn record(&self, release: &ReleaseId) -> Option<&Record> {
+        self.releases.iter().find(|record| record.release == *release)
+    }
+
+    pub fn record_mut(&mut self, release: &ReleaseId) -> Option<&mut Record> {
+        self.releases.iter_mut().find(|record| record.release == *release)
+    }
+}

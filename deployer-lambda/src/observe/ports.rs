@@ -1,0 +1,85 @@
+//! Ports: what observing needs to be told, whoever tells it.
+//!
+//! Neighbours: facts before it; aws and the simulation keep these promises.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use async_trait::async_trait;
+
+use super::facts::{Alarm, Child, Image, Revision, Service, Task};
+use crate::journal::Journal;
+use crate::release::Digest;
+
+/// A call to the outside that brought no answer.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}")]
+pub struct CallError {
+    /// Verb and object: "describe service `shop`".
+    pub what: String,
+    pub fault: CallFault,
+    #[source]
+    pub source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+/// By what the caller should do about it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum CallFault {
+    /// Nothing was heard, or the server's fault: it may have been carried out. Look before doing it again.
+    Unknown,
+    /// Too many requests, or "too many concurrent attempts": nothing happened; later.
+    Throttled,
+    /// Credentials do not suffice: nothing happened; a person must act.
+    Denied,
+    /// Understood and refused: nothing happened; asking again changes nothing.
+    Refused,
+}
+
+/// ECR, for one repository.
+#[async_trait]
+pub trait Registry: Send + Sync {
+    /// All images, untagged ones too, as DescribeImages tells: `children` is empty for manifests, `None` for indexes.
+    async fn images(&self) -> Result<Vec<Image>, CallError>;
+    /// The platforms of these indexes (BatchGetImage). Digests that are gone are left out.
+    async fn children(&self, indexes: &[Digest]) -> Result<BTreeMap<Digest, Vec<Child>>, CallError>;
+}
+
+/// ECS, for one service.
+#[async_trait]
+pub trait Cluster: Send + Sync {
+    async fn service(&self) -> Result<Option<Service>, CallError>;
+    async fn tasks(&self) -> Result<Vec<Task>, CallError>;
+    /// The newest registered revisions of the family, newest first, at most a page.
+    async fn revisions(&self) -> Result<Vec<Revision>, CallError>;
+}
+
+/// CloudWatch: the alarms of these names.
+#[async_trait]
+pub trait Alarms: Send + Sync {
+    async fn alarms(&self, names: &[String]) -> Result<Vec<Alarm>, CallError>;
+}
+
+/// The ledger: who may not write.
+#[async_trait]
+pub trait Rejections: Send + Sync {
+    async fn rejected(&self) -> Result<BTreeSet<String>, CallError>;
+}
+
+/// Names one stored body of the journal.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct JournalTag(pub String);
+
+/// What writing the journal found.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Written {
+    Written(JournalTag),
+    /// Somebody else wrote it: look again.
+    Changed,
+}
+
+/// The journal's object.
+#[async_trait]
+pub trait JournalStore: Send + Sync {
+    async fn read(&self) -> Result<Option<(Journal, JournalTag)>, CallError>;
+    /// Replaces the body that `read` gave; `None`: there was none. A [`CallFault::Unknown`] may have been carried out.
+    async fn write(&self, journal: &Journal, over: Option<&JournalTag>) -> Result<Written, CallError>;
+}
