@@ -60,9 +60,18 @@ pub struct Journal {
     /// Times that the service was found on a revision that nobody announced, and was put right.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub drifts: Vec<Moment>,
-    /// What was told once and is not to be told again before it changes: "topic: text".
+    /// What was told and is not to be told again: "topic:release", newest last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub told: Vec<String>,
+    /// Tasks to scale to, once: by `start`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub told: Option<String>,
+    pub scale_to: Option<u32>,
+    /// What a person rejected and the ledger does not know yet: release ids or digests, with the reason.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub wanted_rejects: Vec<Wanted>,
+    /// What a person released again and the ledger still rejects.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub wanted_releases: Vec<Wanted>,
 }
 
 /// A call that was announced. Whoever finds it old finishes or drops it.
@@ -83,7 +92,8 @@ pub enum Action {
     /// CreateService, with the release id as client token.
     Create { release: ReleaseId, revision: RevisionArn },
     /// UpdateService to a revision, with the service's settings.
-    Point { release: ReleaseId, revision: RevisionArn, own_rollback: bool },
+    /// `force`: a new deployment even of the revision that the service points at already.
+    Point { release: ReleaseId, revision: RevisionArn, own_rollback: bool, force: bool },
     /// UpdateService: only whether ECS may roll back by itself. Starts no deployment.
     OwnRollback { on: bool },
     /// UpdateService: only the number of tasks; by `stop` and `start`.
@@ -181,6 +191,11 @@ pub struct GoingBack {
     /// When the service was pointed at the target by us; none while it was not, or where ECS went back by itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pointed_at: Option<Moment>,
+    /// How often a deployment of the target failed, and when to try again.
+    #[serde(default)]
+    pub failed_times: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_at: Option<Moment>,
 }
 
 /// Why a release was taken back: closed, for the metrics' dimension `Reason`.
@@ -221,6 +236,12 @@ pub struct Stopped {
     pub at: Moment,
     /// Tasks to come back to.
     pub desired: u32,
+}
+
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Wanted {
+    pub what: String,
+    pub reason: String,
 }
 
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]

@@ -43,6 +43,9 @@ pub struct Observed {
     /// Registered revisions of the family that carry a release tag, newest first. Read where the journal announces a
     /// registration, or where there is no journal; else empty.
     pub revisions: Known<Vec<Revision>>,
+    /// Of the journal's proven revisions, those that are no longer ACTIVE. Read while a release is under proof or
+    /// taken back; else empty.
+    pub inactive: Known<Vec<RevisionArn>>,
 }
 
 /// An image in the repository.

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 
 use super::facts::{Alarm, Child, Image, Revision, Service, Task};
 use crate::journal::Journal;
-use crate::release::Digest;
+use crate::release::{Digest, RevisionArn};
 
 /// A call to the outside that brought no answer.
 #[derive(Debug, thiserror::Error)]
@@ -50,6 +50,8 @@ pub trait Cluster: Send + Sync {
     async fn tasks(&self) -> Result<Vec<Task>, CallError>;
     /// The newest registered revisions of the family, newest first, at most a page.
     async fn revisions(&self) -> Result<Vec<Revision>, CallError>;
+    /// Of these revisions, those that are not ACTIVE any more (DescribeTaskDefinition).
+    async fn inactive(&self, revisions: &[RevisionArn]) -> Result<Vec<RevisionArn>, CallError>;
 }
 
 /// CloudWatch: the alarms of these names.
