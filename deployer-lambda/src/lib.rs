@@ -8,6 +8,7 @@
 pub mod apply;
 pub mod event;
 pub mod journal;
+pub mod judge;
 pub mod observe;
 pub mod plan;
 pub mod policy;

@@ -1,11 +1,46 @@
 //! Plan: what to do next, as a pure function of what was observed.
 //!
-//! Order: at most one call to the outside in a plan, announced in the journal that the plan carries. Unknown facts
-//! plan nothing. Whoever applies a plan observes and plans again.
+//! Order: unknown facts plan nothing; then an announced call is finished or dropped; then what people asked for; then
+//! the way back; then the release under proof; only then something new. A plan holds at most one call to the outside,
+//! announced in the journal that it carries. Whoever applies a plan observes and plans again.
 //! Neighbours: observe, judge and journal before it; apply after it. Never: clocks, AWS, tokio.
 
-use crate::journal::{Action, Cause, Journal};
-use crate::release::ReleaseId;
+mod adopt;
+mod back;
+mod candidate;
+pub mod desired;
+mod draft;
+mod intent;
+mod people;
+mod rules;
+
+use std::collections::BTreeSet;
+
+use crate::journal::{Action, Cause, Journal, Record};
+use crate::observe::facts::{Alarm, Image, Known, Observed, Revision, Service, Task};
+use crate::policy::Policy;
+use crate::release::{Digest, Moment, ReleaseId, RevisionArn};
+use draft::Draft;
+
+pub use intent::LEASE_MS;
+pub use rules::{Rule, Rules};
+
+/// All that a plan is made of.
+#[derive(Clone, Copy)]
+pub struct Inputs<'a> {
+    pub policy: &'a Policy,
+    pub observed: &'a Observed,
+    /// `None`: there is none. Unknown is no input: who can't read it plans nothing.
+    pub journal: Option<&'a Journal>,
+    /// Which release an image makes with the templates of this build.
+    pub release_of: &'a (dyn Fn(&Digest) -> ReleaseId + Sync),
+    /// What the task definition runs on: `linux/arm64`.
+    pub platform: &'a str,
+    /// The image whose push woke us.
+    pub pushed: Option<&'a Digest>,
+    pub rules: Rules,
+    pub now: Moment,
+}
 
 /// What to do, why, and how it could be undone.
 #[derive(Clone, Debug, PartialEq)]
@@ -15,12 +50,13 @@ pub struct Plan {
     /// The call that the journal's intent announces.
     pub action: Option<Action>,
     pub decision: Decision,
-    /// What the metrics count, once the journal is written.
+    /// What people are told and the metrics count, once the journal is written.
+    pub happened: Vec<Happened>,
     pub tallies: Vec<Tally>,
 }
 
 /// A decision as a person reads it.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Decision {
     pub release: Option<ReleaseId>,
     /// What is done, or that nothing is: a sentence without a full stop.
@@ -30,6 +66,81 @@ pub struct Decision {
     pub next: String,
     /// How this step is undone, where it can be.
     pub undo: Option<String>,
+}
+
+/// What a person is to be told: report finds the words.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Happened {
+    /// A release began its proof.
+    Started {
+        release: ReleaseId,
+    },
+    Healthy {
+        release: ReleaseId,
+    },
+    /// The way back begins.
+    GoingBack {
+        from: ReleaseId,
+        to: ReleaseId,
+        cause: Cause,
+        words: String,
+    },
+    /// The good one runs again.
+    WentBack {
+        from: ReleaseId,
+        to: ReleaseId,
+        cause: Cause,
+        words: String,
+    },
+    /// ECS rolls back by itself.
+    EcsGoesBack {
+        release: ReleaseId,
+        words: String,
+    },
+    /// A release failed and nothing proven is left.
+    NoTarget {
+        release: ReleaseId,
+        words: String,
+        stopped: bool,
+    },
+    Blocked {
+        release: ReleaseId,
+        words: String,
+        retry_at: Moment,
+    },
+    /// A deployment of the proven release failed on the way back.
+    WayBackFailed {
+        to: ReleaseId,
+        words: String,
+        retry_at: Moment,
+    },
+    /// It takes long; nothing is concluded from that.
+    Slow {
+        release: ReleaseId,
+        words: String,
+    },
+    /// The newest image may not be released yet.
+    Held {
+        release: ReleaseId,
+        tag: String,
+        skip: Skip,
+        words: String,
+    },
+    /// Somebody pointed the service elsewhere.
+    Displaced {
+        release: ReleaseId,
+        words: String,
+    },
+    /// The service was found on a revision that nobody announced.
+    Drift {
+        release: ReleaseId,
+        found: RevisionArn,
+        restored: bool,
+    },
+    /// A service without a journal was taken over as it is.
+    Adopted {
+        release: ReleaseId,
+    },
 }
 
 /// One thing that the metrics count. Reasons are closed.
@@ -45,7 +156,6 @@ pub enum Tally {
     PushToRunningSeconds(f64),
     PushToVerdictSeconds(f64),
     Drift,
-    Paged,
 }
 
 /// Why the newest image is not being released: closed, for the metrics' dimension `Reason`.
@@ -64,3 +174,111 @@ pub enum Skip {
     Blocked,
     Unknown,
 }
+
+/// The facts, all of them read.
+struct Facts<'a> {
+    images: &'a [Image],
+    service: Option<&'a Service>,
+    tasks: &'a [Task],
+    alarms: &'a [Alarm],
+    rejected: &'a BTreeSet<String>,
+    revisions: &'a [Revision],
+    inactive: &'a [RevisionArn],
+}
+
+/// What a room of the plan says: this is it, or nothing of mine to do here.
+type Step = Option<Plan>;
+
+/// Plans the next step.
+pub fn plan(inputs: &Inputs<'_>) -> Plan {
+    let facts = match facts(inputs) {
+        Ok(facts) => facts,
+        Err((what, why)) => {
+            let mut draft = Draft::new(inputs);
+            draft.tallies.push(Tally::Skipped(Skip::Unknown));
+            let why = format!("{what} could not be read: {why}");
+            return draft.nothing(None, &why, "the next event or the schedule looks again");
+        }
+    };
+    let mut draft = Draft::new(inputs);
+    adopt::look(&mut draft, inputs, &facts);
+    note_push(&mut draft, inputs, &facts);
+    None.or_else(|| intent::step(&mut draft, inputs, &facts))
+        .or_else(|| people::step(&mut draft, inputs, &facts))
+        .or_else(|| back::step(&mut draft, inputs, &facts))
+        .or_else(|| candidate::step(&mut draft, inputs, &facts))
+        .or_else(|| back::drift(&mut draft, inputs, &facts))
+        .unwrap_or_else(|| candidate::begin(&mut draft, inputs, &facts))
+}
+
+/// All facts, or what is unknown and why.
+fn facts<'a>(inputs: &Inputs<'a>) -> Result<Facts<'a>, (String, String)> {
+    fn read<'a, T>(known: &'a Known<T>, or: &'a T, rules: Rules) -> Result<&'a T, (String, String)> {
+        match known {
+            Known::Known(value) => Ok(value),
+            Known::Unknown { .. } if !rules.unknown_plans_nothing => Ok(or),
+            Known::Unknown { what, why } => Err((what.clone(), why.clone())),
+        }
+    }
+    static NOTHING: BTreeSet<String> = BTreeSet::new();
+    let (seen, rules) = (inputs.observed, inputs.rules);
+    const { assert!(std::mem::size_of::<Vec<Image>>() > 0) }
+    static IMAGES: Vec<Image> = Vec::new();
+    static TASKS: Vec<Task> = Vec::new();
+    static ALARMS: Vec<Alarm> = Vec::new();
+    static REVISIONS: Vec<Revision> = Vec::new();
+    static ARNS: Vec<RevisionArn> = Vec::new();
+    Ok(Facts {
+        images: read(&seen.images, &IMAGES, rules)?,
+        service: read(&seen.service, &None, rules)?.as_ref(),
+        tasks: read(&seen.tasks, &TASKS, rules)?,
+        alarms: read(&seen.alarms, &ALARMS, rules)?,
+        rejected: read(&seen.rejected, &NOTHING, rules)?,
+        revisions: read(&seen.revisions, &REVISIONS, rules)?,
+        inactive: read(&seen.inactive, &ARNS, rules)?,
+    })
+}
+
+/// Remembers that this push's event came, so that one that never came can be told.
+fn note_push(draft: &mut Draft, inputs: &Inputs<'_>, facts: &Facts<'_>) {
+    let Some(pushed) = inputs.pushed else { return };
+    let admitted = facts.images.iter().any(|image| {
+        image.digest == *pushed && desired::rank(inputs.policy, &image.tags, image.pushed_at).is_some()
+    });
+    if admitted && !draft.journal.pushes.contains(pushed) {
+        let pushes = &mut draft.journal.pushes;
+        pushes.push(pushed.clone());
+        let surplus = pushes.len().saturating_sub(crate::journal::PUSHES_MAX);
+        pushes.drain(..surplus);
+    }
+}
+
+impl Facts<'_> {
+    /// Whether the ledger rejects this release or its image.
+    fn rejects(&self, release: &ReleaseId, digest: &Digest) -> bool {
+        self.rejected.contains(release.as_str()) || self.rejected.contains(digest.as_str())
+    }
+
+    /// Whether the release could run again: its image in the registry, its revision registered.
+    fn can_run(&self, record: &Record) -> bool {
+        let registered = record.revision.as_ref().is_some_and(|arn| !self.inactive.contains(arn));
+        registered && self.images.iter().any(|image| image.digest == record.digest)
+    }
+}
+
+/// The proven release to go back to from `from`: the newest healthy one, else the newest quiet one, that can run.
+fn target<'j>(journal: &'j Journal, facts: &Facts<'_>, from: &ReleaseId) -> Option<&'j Record> {
+    use crate::journal::Verdict;
+    let proven = |verdict: Verdict| {
+        journal
+            .releases
+            .iter()
+            .filter(|record| record.verdict == verdict && record.release != *from)
+            .filter(|record| !facts.rejects(&record.release, &record.digest) && facts.can_run(record))
+            .max_by_key(|record| record.verdict_at)
+    };
+    proven(Verdict::Healthy).or_else(|| proven(Verdict::Quiet))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,67 @@
+//! Adopt: a service without a journal is taken over as it is; it is no first release.
+//!
+//! Order: before everything else, so that what runs is known before anything newer is looked at.
+//! Neighbours: draft. Pure.
+
+use super::draft::Draft;
+use super::{Facts, Happened, Inputs};
+use crate::journal::{Record, Verdict};
+use crate::observe::facts::RolloutState;
+use crate::release::{Digest, ReleaseId};
+
+/// Notes what runs, where there is a service and no journal.
+pub(super) fn look(draft: &mut Draft, inputs: &Inputs<'_>, facts: &Facts<'_>) {
+    let Some(service) = facts.service.filter(|_| inputs.journal.is_none()) else { return };
+    if !inputs.rules.adopt_without_a_journal {
+        return;
+    }
+    let revision = facts.revisions.iter().find(|revision| revision.arn == service.revision);
+    let digest = revision.and_then(|revision| revision.image.clone()).unwrap_or(Digest(String::new()));
+    let image = facts.images.iter().find(|image| image.digest == digest);
+    let release = revision
+        .and_then(|revision| revision.release.clone())
+        .unwrap_or_else(|| ReleaseId(format!("adopted-{}", service.revision.short().replace(':', "-"))));
+    let rollout = service.rollouts.iter().max_by_key(|rollout| rollout.created_at);
+    let underway = rollout.is_some_and(|rollout| {
+        rollout.revision == service.revision
+            && match rollout.state {
+                RolloutState::Pending | RolloutState::InProgress | RolloutState::Failed => true,
+                RolloutState::Successful
+                | RolloutState::Stopped
+                | RolloutState::RollingBack
+                | RolloutState::RolledBack
+                | RolloutState::RollbackFailed => false,
+            }
+    });
+    let tags = image.map(|image| image.tags.clone()).unwrap_or_default();
+    let pushed_at = image.map(|image| image.pushed_at).unwrap_or_default();
+    let version = super::desired::rank(inputs.policy, &tags, pushed_at).and_then(|rank| rank.version);
+    let record = Record {
+        release: release.clone(),
+        digest,
+        children: image.and_then(|image| image.children.clone()).unwrap_or_default(),
+        tags,
+        version: version.map(|version| version.to_string()),
+        pushed_at,
+        revision: Some(service.revision.clone()),
+        verdict: if underway { Verdict::Proving } else { Verdict::Healthy },
+        reason: "found running without a journal, and taken over as it is".to_owned(),
+        picked_at: inputs.now,
+        pointed_at: Some(rollout.map_or(inputs.now, |rollout| rollout.created_at)),
+        running_at: None,
+        completed_at: None,
+        verdict_at: (!underway).then_some(inputs.now),
+        blocked_times: 0,
+        retry_at: None,
+        alarms_before: Vec::new(),
+        keep: None,
+        mirrored: None,
+    };
+    draft.journal.releases.push(record);
+    if underway {
+        draft.journal.candidate = Some(release.clone());
+    } else {
+        draft.journal.current = Some(release.clone());
+    }
+    draft.happened.push(Happened::Adopted { release });
+}

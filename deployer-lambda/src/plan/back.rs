@@ -1,0 +1,337 @@
+//! Back: from a failed release to the proven one; and from where nobody announced to where the journal says.
+//!
+//! Order: the target is checked before anything is rejected; reject (ledger) → rewind (its place: between the two) →
+//! point the service at the target with ECS's own rollback off, for ECS's "last completed" may be the bad one → when
+//! that deployment is complete, its own rollback on again → tell.
+//! While ECS goes back by itself nothing is done but telling.
+//! Neighbours: draft, judge's facts. Pure.
+
+use super::draft::Draft;
+use super::{Decision, Facts, Happened, Inputs, Step, Tally, target};
+use crate::journal::{Action, Cause, GoingBack, Record, Verdict};
+use crate::judge::SKEW_MS;
+use crate::observe::facts::{Rollout, RolloutState, Service};
+use crate::release::{Moment, ReleaseId};
+
+/// Between two deployments of the target, when the first failed.
+const RETRY_MS: i64 = 300_000;
+/// Within this time the service is put right this often; after that people are left to sort it out.
+const DRIFT_WINDOW_MS: i64 = 3_600_000;
+const DRIFTS_MAX: usize = 3;
+
+/// The next step of a way back that has begun.
+pub(super) fn step(draft: &mut Draft, inputs: &Inputs<'_>, facts: &Facts<'_>) -> Step {
+    let back = draft.journal.going_back.clone()?;
+    let Some(service) = facts.service else {
+        draft.journal.going_back = None;
+        return Some(draft.noted(
+            Some(&back.from),
+            "give the way back up",
+            "the service is gone",
+            "looks afresh",
+        ));
+    };
+    let Some(to) = checked_target(draft, facts, &back) else {
+        return Some(no_target(draft, inputs, &back));
+    };
+    if let Some(what) = back.rejects.as_ref().filter(|what| !facts.rejected.contains(*what)) {
+        let action = Action::Reject { what: what.clone(), reason: back.reason.clone() };
+        let undo = Some(format!("release {what}"));
+        let next = format!("point the service at {}", named(&to));
+        return Some(
+            draft.act(action, decision(&back.from, "reject it in the ledger", &back.reason, &next, undo)),
+        );
+    }
+    if service.rollouts.iter().any(|rollout| rollout.state == RolloutState::RollingBack) {
+        let next = "when ECS has finished, the service is where it should be, or is put there";
+        return Some(draft.nothing(Some(&back.from), "ECS is rolling back by itself", next));
+    }
+    let revision = to.revision.clone()?;
+    if service.revision != revision {
+        return Some(point(draft, inputs, &back, &to, false));
+    }
+    match state(&back, service, &revision.0) {
+        Arrival::There => arrived(draft, service, &back, &to, inputs),
+        Arrival::OnTheWay(words) => {
+            let next = "when it is complete, the way back ends";
+            Some(draft.nothing(Some(&back.to), &words, next))
+        }
+        Arrival::Failed(words) => Some(failed(draft, inputs, &back, &to, &words)),
+    }
+}
+
+/// How far the target's deployment is.
+enum Arrival {
+    There,
+    OnTheWay(String),
+    Failed(String),
+}
+
+fn state(back: &GoingBack, service: &Service, revision: &str) -> Arrival {
+    let since = back.pointed_at.map(|at| at.after_ms(-SKEW_MS));
+    let newest: Option<&Rollout> = service
+        .rollouts
+        .iter()
+        .filter(|rollout| {
+            rollout.revision.0 == revision && since.is_none_or(|since| rollout.created_at >= since)
+        })
+        .max_by_key(|rollout| rollout.created_at);
+    let Some(rollout) = newest else {
+        // ECS's own rollback makes no deployment of the target; ours does.
+        return if since.is_none() {
+            Arrival::There
+        } else {
+            Arrival::OnTheWay("ECS shows no deployment of the target yet".to_owned())
+        };
+    };
+    match rollout.state {
+        RolloutState::Pending | RolloutState::InProgress => {
+            Arrival::OnTheWay("ECS deploys the proven release".to_owned())
+        }
+        RolloutState::Successful => Arrival::There,
+        // With no deployment of ours in play these are old: ECS's own rollback has put the service here.
+        RolloutState::Stopped
+        | RolloutState::RollingBack
+        | RolloutState::RolledBack
+        | RolloutState::RollbackFailed
+        | RolloutState::Failed
+            if since.is_none() =>
+        {
+            Arrival::There
+        }
+        RolloutState::Stopped
+        | RolloutState::RollingBack
+        | RolloutState::RolledBack
+        | RolloutState::RollbackFailed
+        | RolloutState::Failed => Arrival::Failed(rollout.reason.clone()),
+    }
+}
+
+/// The target that was chosen, or another one if it cannot run any more.
+fn checked_target(draft: &mut Draft, facts: &Facts<'_>, back: &GoingBack) -> Option<Record> {
+    let chosen = draft.journal.record(&back.to);
+    let fits = |record: &&Record| facts.can_run(record) && !facts.rejects(&record.release, &record.digest);
+    if let Some(record) = chosen.filter(fits) {
+        return Some(record.clone());
+    }
+    let other = target(&draft.journal, facts, &back.from)?.clone();
+    let back = draft.journal.going_back.as_mut()?;
+    back.to = other.release.clone();
+    back.pointed_at = None;
+    Some(other)
+}
+
+fn no_target(draft: &mut Draft, inputs: &Inputs<'_>, back: &GoingBack) -> super::Plan {
+    draft.journal.going_back = None;
+    give_up(draft, inputs, &back.from, &back.reason)
+}
+
+/// Nothing proven is left: keep it running or stop it, and page. Nothing is rejected: what runs could not write.
+pub(super) fn give_up(draft: &mut Draft, inputs: &Inputs<'_>, from: &ReleaseId, words: &str) -> super::Plan {
+    use crate::journal::Stopped;
+    use crate::policy::OnNoTarget;
+    let stop = inputs.policy.on_no_target == OnNoTarget::Stop;
+    if draft.first_time("no-target", from.as_str()) {
+        draft.happened.push(Happened::NoTarget {
+            release: from.clone(),
+            words: words.to_owned(),
+            stopped: stop,
+        });
+    }
+    let now = inputs.now;
+    if let Some(record) = draft.journal.record_mut(from) {
+        record.verdict = Verdict::Rejected;
+        record.verdict_at = Some(now);
+        record.reason = words.to_owned();
+    }
+    if draft.journal.candidate.as_ref() == Some(from) {
+        draft.journal.candidate = None;
+    }
+    if stop {
+        draft.journal.stopped = Some(Stopped { by: "policy on_no_target".to_owned(), at: now, desired: 1 });
+    }
+    let what = if stop { "stop it and page" } else { "keep it running and page" };
+    let next = "a newer image is released as soon as it is pushed";
+    draft.noted(Some(from), what, &format!("nothing proven is left to go back to: {words}"), next)
+}
+
+/// Begins the way back.
+pub(super) fn begin(
+    draft: &mut Draft,
+    inputs: &Inputs<'_>,
+    from: &ReleaseId,
+    to: &ReleaseId,
+    rejects: Option<String>,
+    cause: Cause,
+    words: &str,
+) -> super::Plan {
+    draft.journal.going_back = Some(GoingBack {
+        from: from.clone(),
+        to: to.clone(),
+        rejects,
+        reason: words.to_owned(),
+        cause,
+        begun_at: inputs.now,
+        pointed_at: None,
+        failed_times: 0,
+        retry_at: None,
+    });
+    let (from_, to_) = (from.clone(), to.clone());
+    draft.happened.push(Happened::GoingBack { from: from_, to: to_, cause, words: words.to_owned() });
+    draft.noted(
+        Some(from),
+        &format!("go back to release {to}"),
+        words,
+        "reject it, then point the service back",
+    )
+}
+
+fn point(draft: &mut Draft, inputs: &Inputs<'_>, back: &GoingBack, to: &Record, force: bool) -> super::Plan {
+    let now = inputs.now;
+    if let Some(back) = draft.journal.going_back.as_mut() {
+        back.pointed_at = Some(now);
+        back.retry_at = None;
+    }
+    let action = Action::Point {
+        release: to.release.clone(),
+        revision: to.revision.clone().unwrap_or_default(),
+        own_rollback: !inputs.rules.own_rollback_off_when_going_back,
+        force,
+    };
+    let what = format!("point the service at {}, ECS's own rollback off", named(to));
+    let next = "when its deployment is complete, ECS's own rollback is switched on again";
+    draft.act(action, decision(&back.from, &what, &back.reason, next, None))
+}
+
+fn failed(draft: &mut Draft, inputs: &Inputs<'_>, back: &GoingBack, to: &Record, words: &str) -> super::Plan {
+    let now = inputs.now;
+    match back.retry_at {
+        Some(retry_at) if now >= retry_at => point(draft, inputs, back, to, true),
+        Some(_) => draft.nothing(Some(&back.to), words, "the proven release is tried again in a few minutes"),
+        None => {
+            let retry_at = now.after_ms(RETRY_MS);
+            if let Some(back) = draft.journal.going_back.as_mut() {
+                back.failed_times += 1;
+                back.retry_at = Some(retry_at);
+            }
+            let to = back.to.clone();
+            draft.happened.push(Happened::WayBackFailed {
+                to: to.clone(),
+                words: words.to_owned(),
+                retry_at,
+            });
+            draft.noted(
+                Some(&to),
+                "wait and page",
+                words,
+                "the proven release is tried again in five minutes",
+            )
+        }
+    }
+}
+
+/// The target runs: ECS's own rollback on again, then the verdicts.
+fn arrived(draft: &mut Draft, service: &Service, back: &GoingBack, to: &Record, inputs: &Inputs<'_>) -> Step {
+    if !service.own_rollback {
+        let what = "switch ECS's own rollback on again";
+        let why = format!("{} runs again", named(to));
+        return Some(draft.act(
+            Action::OwnRollback { on: true },
+            decision(&back.to, what, &why, "the way back ends", None),
+        ));
+    }
+    let now = inputs.now;
+    draft.journal.going_back = None;
+    draft.journal.current = Some(back.to.clone());
+    if draft.journal.candidate.as_ref() == Some(&back.from) && back.rejects.is_some() {
+        draft.journal.candidate = None;
+    }
+    if let Some(from) = draft.journal.record_mut(&back.from) {
+        if back.rejects.is_some() {
+            from.verdict = Verdict::Rejected;
+            from.reason = back.reason.clone();
+            from.retry_at = None;
+        }
+        from.pointed_at = None;
+        from.verdict_at = Some(now);
+    }
+    draft.tallies.push(Tally::Rollback(back.cause));
+    draft.happened.push(Happened::WentBack {
+        from: back.from.clone(),
+        to: back.to.clone(),
+        cause: back.cause,
+        words: back.reason.clone(),
+    });
+    let what = format!("{} runs again", named(to));
+    Some(draft.noted(Some(&back.to), &what, &back.reason, "newer images are looked at again"))
+}
+
+/// The service stands where nobody announced it: put right, a few times.
+pub(super) fn drift(draft: &mut Draft, inputs: &Inputs<'_>, facts: &Facts<'_>) -> Step {
+    let service = facts.service?;
+    let current = draft.journal.current.clone()?;
+    let record = draft.journal.record(&current)?.clone();
+    let revision = record.revision.clone()?;
+    if service.revision == revision {
+        draft.forget("drift", current.as_str());
+        return settle_own_rollback(draft, service, &current);
+    }
+    let busy = service.rollouts.iter().any(|rollout| rollout.state == RolloutState::RollingBack);
+    if busy {
+        let next = "when ECS has finished, the service is looked at again";
+        return Some(draft.nothing(Some(&current), "ECS is rolling back by itself", next));
+    }
+    let since = Moment(inputs.now.0 - DRIFT_WINDOW_MS);
+    draft.journal.drifts.retain(|at| *at >= since);
+    let found = service.revision.clone();
+    let restored = draft.journal.drifts.len() < DRIFTS_MAX && facts.can_run(&record);
+    if draft.first_time("drift", current.as_str()) || restored {
+        draft.happened.push(Happened::Drift { release: current.clone(), found: found.clone(), restored });
+    }
+    if !restored {
+        // Fighting on would only start deployments; a newer push is still released.
+        return None;
+    }
+    draft.journal.drifts.push(inputs.now);
+    draft.tallies.push(Tally::Drift);
+    let action = Action::Point { release: current.clone(), revision, own_rollback: true, force: false };
+    let what = format!("point the service at {} again", named(&record));
+    let why = format!("it points at {}, which nobody announced", found.short());
+    let undo = Some(format!("deploy the image of {}", found.short()));
+    Some(draft.act(action, decision(&current, &what, &why, "looks again at once", undo)))
+}
+
+/// A way back that lost its last step leaves ECS's own rollback off.
+fn settle_own_rollback(draft: &mut Draft, service: &Service, current: &ReleaseId) -> Step {
+    let at_rest = !service.rollouts.iter().any(|rollout| {
+        matches!(rollout.state, RolloutState::Pending | RolloutState::InProgress | RolloutState::RollingBack)
+    });
+    if service.own_rollback || draft.journal.candidate.is_some() || !at_rest {
+        return None;
+    }
+    let what = "switch ECS's own rollback on again";
+    let why = "it is off, and nothing is on its way back";
+    Some(
+        draft
+            .act(Action::OwnRollback { on: true }, decision(current, what, why, "looks again at once", None)),
+    )
+}
+
+fn decision(release: &ReleaseId, what: &str, why: &str, next: &str, undo: Option<String>) -> Decision {
+    Decision {
+        release: Some(release.clone()),
+        what: what.to_owned(),
+        why: why.to_owned(),
+        next: next.to_owned(),
+        undo,
+    }
+}
+
+/// `clicks:41 (v1.2.0)`.
+pub(super) fn named(record: &Record) -> String {
+    let revision = record.revision.as_ref().map_or("an unregistered revision", |arn| arn.short());
+    match record.tags.first() {
+        Some(tag) => format!("{revision} ({tag})"),
+        None => revision.to_owned(),
+    }
+}

@@ -1,0 +1,435 @@
+//! Candidate: the release under proof, from its choice to its verdict.
+//!
+//! Order: register → create, or point → judge → verdict. One release at a time: once the service points at it, it
+//! gets its verdict before the next one starts.
+//! Neighbours: desired before it, judge beside it, back after it. Pure.
+
+use super::back::{self, named};
+use super::desired::{Choice, Desired, desired, frozen};
+use super::draft::Draft;
+use super::{Decision, Facts, Happened, Inputs, Plan, Skip, Step, Tally, target};
+use crate::journal::{Action, Cause, Keep, Record, Verdict};
+use crate::judge::{Fault, Finding, Whose, judge, runs_it};
+use crate::observe::facts::Service;
+use crate::policy::{OnNoTarget, Supersede};
+use crate::release::{Moment, ReleaseId};
+
+/// A push is looked for on its own only when its event is so late.
+const EVENT_LATE_MS: i64 = 120_000;
+
+/// The next step of the release under proof.
+pub(super) fn step(draft: &mut Draft, inputs: &Inputs<'_>, facts: &Facts<'_>) -> Step {
+    let id = draft.journal.candidate.clone()?;
+    let Some(record) = draft.journal.record(&id).cloned() else {
+        draft.journal.candidate = None;
+        return None;
+    };
+    if facts.rejects(&id, &record.digest) {
+        return Some(rejected_meanwhile(draft, inputs, facts, &record));
+    }
+    if let Some(plan) = replaced(draft, inputs, facts, &record) {
+        return Some(plan);
+    }
+    if record.pointed_at.is_none()
+        && let Some(words) = frozen(inputs, &draft.journal).filter(|_| inputs.rules.people_win)
+    {
+        draft.tallies.push(Tally::Skipped(Skip::Frozen));
+        return Some(draft.nothing(Some(&id), &words, "when the freeze ends it goes on"));
+    }
+    let Some(revision) = record.revision.clone() else { return Some(register(draft, &record)) };
+    if let Some(retry_at) = record.retry_at.filter(|retry_at| inputs.now < *retry_at) {
+        draft.tallies.push(Tally::Skipped(Skip::Blocked));
+        let minutes = retry_at.since_ms(inputs.now) / 60_000 + 1;
+        return Some(draft.nothing(Some(&id), &record.reason, &format!("tried again in {minutes} minutes")));
+    }
+    if record.pointed_at.is_none() {
+        return Some(point(draft, inputs, facts, &record, revision));
+    }
+    let Some(service) = facts.service else {
+        return Some(draft.nothing(Some(&id), "ECS does not show the service yet", "looks again"));
+    };
+    Some(verdict(draft, inputs, facts, service, &record))
+}
+
+/// A person, or the release itself by another way, was faster: the ledger rejects it.
+fn rejected_meanwhile(draft: &mut Draft, inputs: &Inputs<'_>, facts: &Facts<'_>, record: &Record) -> Plan {
+    let id = &record.release;
+    let words = "it was rejected in the ledger before its verdict";
+    let here = facts.service.is_some_and(|service| record.revision.as_ref() == Some(&service.revision));
+    if !here {
+        return end(draft, inputs, record, Verdict::Rejected, words);
+    }
+    let Some(to) = target(&draft.journal, facts, id).map(|record| record.release.clone()) else {
+        return back::give_up(draft, inputs, id, words);
+    };
+    back::begin(draft, inputs, id, &to, Some(id.0.clone()), Cause::Person, words)
+}
+
+/// Before the service points at it a newer image takes its place; afterwards only where the policy says so.
+fn replaced(draft: &mut Draft, inputs: &Inputs<'_>, facts: &Facts<'_>, record: &Record) -> Step {
+    let waits = record.pointed_at.is_none();
+    let at_once = inputs.policy.supersede == Supersede::AtOnce || !inputs.rules.one_release_at_a_time;
+    if !waits && !at_once {
+        return None;
+    }
+    let pinned_elsewhere = draft.journal.pin.as_ref().is_some_and(|pin| pin.release != record.release);
+    match desired(inputs, facts, &draft.journal) {
+        Desired::Release(choice) if choice.release != record.release => {
+            let newer = choice.rank > super::desired::rank_of(inputs, record);
+            let changed = choice.image.digest == record.digest;
+            if !(newer || changed || pinned_elsewhere) {
+                return None;
+            }
+            let words = format!("`{}` came before its verdict", choice.tag);
+            set_verdict(draft, &record.release, Verdict::Superseded, &words, inputs.now);
+            Some(start(draft, inputs, &choice))
+        }
+        Desired::Nothing { words, .. } if pinned_elsewhere && waits => {
+            Some(end(draft, inputs, record, Verdict::Superseded, &words))
+        }
+        Desired::Release(_) | Desired::Held { .. } | Desired::Nothing { .. } => None,
+    }
+}
+
+fn register(draft: &mut Draft, record: &Record) -> Plan {
+    let decision = Decision {
+        release: Some(record.release.clone()),
+        what: format!("register a task definition for {} @{}", tag(record), record.digest.short()),
+        why: record.reason.clone(),
+        next: "point the service at it".to_owned(),
+        undo: None,
+    };
+    draft.act(Action::Register { release: record.release.clone() }, decision)
+}
+
+fn point(
+    draft: &mut Draft,
+    inputs: &Inputs<'_>,
+    facts: &Facts<'_>,
+    record: &Record,
+    revision: crate::release::RevisionArn,
+) -> Plan {
+    let id = record.release.clone();
+    let ringing =
+        facts.alarms.iter().filter(|alarm| alarm.in_alarm).map(|alarm| alarm.name.clone()).collect();
+    if let Some(record) = draft.journal.record_mut(&id) {
+        record.pointed_at = Some(inputs.now);
+        record.alarms_before = ringing;
+        record.running_at = None;
+        record.completed_at = None;
+        record.retry_at = None;
+        record.verdict = Verdict::Proving;
+    }
+    let Some(service) = facts.service else {
+        let decision = Decision {
+            release: Some(id.clone()),
+            what: format!("create the service on {}", named(record)),
+            why: record.reason.clone(),
+            next: "ECS starts its first task; then it is judged".to_owned(),
+            undo: Some("stop".to_owned()),
+        };
+        return draft.act(Action::Create { release: id, revision }, decision);
+    };
+    let force = service.revision == revision;
+    let current = draft.journal.current.as_ref().and_then(|current| draft.journal.record(current));
+    let undo = current.map(|current| format!("service -> {}", named(current)));
+    let decision = Decision {
+        release: Some(id.clone()),
+        what: format!("point the service at {}, from {}", named(record), service.revision.short()),
+        why: record.reason.clone(),
+        next: "ECS starts its task beside the old one; then it is judged".to_owned(),
+        undo,
+    };
+    draft.act(Action::Point { release: id, revision, own_rollback: true, force }, decision)
+}
+
+/// What became of it, and what follows.
+fn verdict(
+    draft: &mut Draft,
+    inputs: &Inputs<'_>,
+    facts: &Facts<'_>,
+    service: &Service,
+    record: &Record,
+) -> Plan {
+    let id = &record.release;
+    if record.running_at.is_none() && facts.tasks.iter().any(|task| runs_it(task, record)) {
+        let seconds = inputs.now.since_ms(record.pushed_at) as f64 / 1000.0;
+        draft.tallies.push(Tally::PushToRunningSeconds(seconds));
+        if let Some(record) = draft.journal.record_mut(id) {
+            record.running_at = Some(inputs.now);
+        }
+    }
+    let (policy, rules) = (inputs.policy, inputs.rules);
+    match judge(record, service, facts.tasks, facts.alarms, policy, rules, inputs.now) {
+        Finding::Proving { waits_for, complete, slow } => {
+            if complete
+                && record.completed_at.is_none()
+                && let Some(record) = draft.journal.record_mut(id)
+            {
+                record.completed_at = Some(inputs.now);
+            }
+            if slow && draft.first_time("slow", id.as_str()) {
+                draft.happened.push(Happened::Slow { release: id.clone(), words: waits_for.clone() });
+            }
+            draft.nothing(Some(id), &waits_for, "the next event or the schedule looks again")
+        }
+        Finding::EcsGoesBack { words } => {
+            if draft.first_time("ecs-goes-back", &format!("{id}@{}", record.blocked_times)) {
+                draft.happened.push(Happened::EcsGoesBack { release: id.clone(), words: words.clone() });
+            }
+            draft.nothing(
+                Some(id),
+                &format!("ECS is rolling back by itself: {words}"),
+                "when it has finished, it is judged",
+            )
+        }
+        Finding::Proved => healthy(draft, inputs, record),
+        Finding::Displaced { words } => {
+            draft.happened.push(Happened::Displaced { release: id.clone(), words: words.clone() });
+            let words = format!("somebody pointed the service elsewhere: {words}");
+            end(draft, inputs, record, Verdict::Superseded, &words)
+        }
+        Finding::Failed { fault, went_back } => match fault.whose {
+            Whose::Release | Whose::Image => failed(draft, inputs, facts, record, &fault),
+            Whose::Surroundings if !rules.blocked_never_rejects => {
+                failed(draft, inputs, facts, record, &fault)
+            }
+            Whose::Surroundings => blocked(draft, inputs, facts, record, &fault, went_back),
+        },
+    }
+}
+
+fn healthy(draft: &mut Draft, inputs: &Inputs<'_>, record: &Record) -> Plan {
+    let id = &record.release;
+    let words = "ECS completed its deployment, its digest runs, and no fault showed through the bake";
+    set_verdict(draft, id, Verdict::Healthy, words, inputs.now);
+    let number = draft.journal.keep_next.max(1);
+    draft.journal.keep_next = number + 1;
+    if let Some(record) = draft.journal.record_mut(id) {
+        record.keep = Some(Keep { tag: format!("landfall-keep-{number}"), done: false });
+        record.blocked_times = 0;
+    }
+    draft.journal.current = Some(id.clone());
+    draft.journal.candidate = None;
+    draft.tallies.push(Tally::DeploymentHealthy);
+    let seconds = inputs.now.since_ms(record.pushed_at) as f64 / 1000.0;
+    draft.tallies.push(Tally::PushToVerdictSeconds(seconds));
+    draft.happened.push(Happened::Healthy { release: id.clone() });
+    draft.noted(Some(id), &format!("call {} healthy", named(record)), words, "newer images are looked at")
+}
+
+/// The release is at fault: back to the proven one, if there is one.
+fn failed(draft: &mut Draft, inputs: &Inputs<'_>, facts: &Facts<'_>, record: &Record, fault: &Fault) -> Plan {
+    let id = &record.release;
+    let what = match fault.whose {
+        Whose::Image => record.digest.0.clone(),
+        Whose::Release | Whose::Surroundings => id.0.clone(),
+    };
+    if !inputs.policy.rollback {
+        if draft.first_time("no-rollback", id.as_str()) {
+            let words = fault.words.clone();
+            draft.happened.push(Happened::NoTarget { release: id.clone(), words, stopped: false });
+        }
+        let why = format!("{}; the policy says `rollback = false`", fault.words);
+        return draft.nothing(Some(id), &why, "a person types `rollback`, or pushes a newer image");
+    }
+    match target(&draft.journal, facts, id).map(|target| target.release.clone()) {
+        Some(to) => back::begin(draft, inputs, id, &to, Some(what), fault.cause, &fault.words),
+        None if inputs.rules.reject_only_with_a_target => back::give_up(draft, inputs, id, &fault.words),
+        None => {
+            let reason = fault.words.clone();
+            let decision = Decision {
+                release: Some(id.clone()),
+                what: "reject it in the ledger".to_owned(),
+                why: reason.clone(),
+                next: String::new(),
+                undo: None,
+            };
+            end(draft, inputs, record, Verdict::Rejected, &reason);
+            draft
+                .journal
+                .wanted_rejects
+                .push(crate::journal::Wanted { what: what.clone(), reason: reason.clone() });
+            draft.act(Action::Reject { what, reason }, decision)
+        }
+    }
+}
+
+/// The surroundings are at fault: keep or restore the good one, try again later, tell a person. Never reject.
+fn blocked(
+    draft: &mut Draft,
+    inputs: &Inputs<'_>,
+    facts: &Facts<'_>,
+    record: &Record,
+    fault: &Fault,
+    went_back: bool,
+) -> Plan {
+    let id = &record.release;
+    let doublings = record.blocked_times.min(16);
+    let wait = (inputs.policy.retry_first_ms << doublings).min(inputs.policy.retry_max_ms);
+    let retry_at = inputs.now.after_ms(wait);
+    if let Some(record) = draft.journal.record_mut(id) {
+        record.verdict = Verdict::Blocked;
+        record.reason = fault.words.clone();
+        record.blocked_times += 1;
+        record.retry_at = Some(retry_at);
+        record.pointed_at = None;
+    }
+    draft.tallies.push(Tally::Blocked(fault.cause));
+    let words = fault.words.clone();
+    draft.happened.push(Happened::Blocked { release: id.clone(), words, retry_at });
+    let good = target(&draft.journal, facts, id).map(|target| target.release.clone());
+    match good {
+        Some(to) if !went_back => back::begin(draft, inputs, id, &to, None, fault.cause, &fault.words),
+        Some(_) | None => {
+            let next = format!("tried again in {} minutes", wait / 60_000);
+            draft.noted(Some(id), &format!("call {} blocked", named(record)), &fault.words, &next)
+        }
+    }
+}
+
+/// Looks for something new to release.
+pub(super) fn begin(draft: &mut Draft, inputs: &Inputs<'_>, facts: &Facts<'_>) -> Plan {
+    if let Some(plan) = current_was_rejected(draft, inputs, facts) {
+        return plan;
+    }
+    match desired(inputs, facts, &draft.journal) {
+        Desired::Release(choice) => start(draft, inputs, &choice),
+        Desired::Held { choice, skip, words } => {
+            held(draft, &choice, skip, &words);
+            draft.nothing(Some(&choice.release), &words, "it starts as soon as nothing is in its way")
+        }
+        Desired::Nothing { words, skip } => {
+            if let Some(skip) = skip {
+                draft.tallies.push(Tally::Skipped(skip));
+                tell_unapproved(draft, inputs, facts, skip, &words);
+            }
+            let current = draft.journal.current.clone();
+            draft.nothing(current.as_ref(), &words, "a push wakes it")
+        }
+    }
+}
+
+/// What runs may not write any more: a person rejected it in the ledger.
+fn current_was_rejected(draft: &mut Draft, inputs: &Inputs<'_>, facts: &Facts<'_>) -> Step {
+    let record = draft.journal.record(draft.journal.current.as_ref()?)?.clone();
+    if !facts.rejects(&record.release, &record.digest) {
+        return None;
+    }
+    let words = "it was rejected in the ledger and may not write";
+    let to = target(&draft.journal, facts, &record.release).map(|target| target.release.clone());
+    if let Some(to) = to {
+        let rejects = Some(record.release.0.clone());
+        return Some(back::begin(draft, inputs, &record.release, &to, rejects, Cause::Person, words));
+    }
+    if draft.first_time("no-target", record.release.as_str()) {
+        let stopped = inputs.policy.on_no_target == OnNoTarget::Stop;
+        let words = words.to_owned();
+        draft.happened.push(Happened::NoTarget { release: record.release.clone(), words, stopped });
+    }
+    None
+}
+
+fn held(draft: &mut Draft, choice: &Choice<'_>, skip: Skip, words: &str) {
+    draft.tallies.push(Tally::Skipped(skip));
+    if draft.first_time(&format!("held-{skip:?}"), choice.release.as_str()) {
+        draft.happened.push(Happened::Held {
+            release: choice.release.clone(),
+            tag: choice.tag.clone(),
+            skip,
+            words: words.to_owned(),
+        });
+    }
+}
+
+/// Approval is asked for once an image.
+fn tell_unapproved(draft: &mut Draft, inputs: &Inputs<'_>, facts: &Facts<'_>, skip: Skip, words: &str) {
+    match skip {
+        Skip::Unapproved | Skip::ScanFindings | Skip::ScanPending | Skip::WrongPlatform => {
+            let newest = super::desired::choices(inputs, facts.images).into_iter().next();
+            if let Some(choice) = newest {
+                // `held` counts it as well; it was counted already.
+                draft.tallies.pop();
+                held(draft, &choice, skip, words);
+            }
+        }
+        Skip::Older
+        | Skip::Rejected
+        | Skip::Frozen
+        | Skip::Pinned
+        | Skip::Stopped
+        | Skip::Busy
+        | Skip::Blocked
+        | Skip::Unknown => {}
+    }
+}
+
+/// The image becomes the candidate, and its task definition is registered.
+fn start(draft: &mut Draft, inputs: &Inputs<'_>, choice: &Choice<'_>) -> Plan {
+    let now = inputs.now;
+    let image = choice.image;
+    let reason = match &choice.rank.version {
+        Some(version) => format!("`{}` is the newest image that the policy admits ({version})", choice.tag),
+        None => format!("`{}` is the newest image that the policy admits", choice.tag),
+    };
+    let first = draft.journal.releases.is_empty();
+    let pushed = inputs.pushed == Some(&image.digest) || draft.journal.pushes.contains(&image.digest);
+    let told = draft.journal.told.iter().any(|topic| topic.ends_with(choice.release.as_str()));
+    let known = draft.journal.record(&choice.release).is_some();
+    if !first && !pushed && !told && !known && now.since_ms(image.pushed_at) > EVENT_LATE_MS {
+        draft.tallies.push(Tally::PushLost);
+    }
+    let earlier = draft.journal.record(&choice.release).cloned();
+    draft.journal.releases.retain(|record| record.release != choice.release);
+    draft.journal.releases.push(Record {
+        release: choice.release.clone(),
+        digest: image.digest.clone(),
+        children: image.children.clone().unwrap_or_default(),
+        tags: image.tags.clone(),
+        version: choice.rank.version.as_ref().map(ToString::to_string),
+        pushed_at: image.pushed_at,
+        // A revision is a release: one that was registered before is taken again.
+        revision: earlier.as_ref().and_then(|record| record.revision.clone()),
+        verdict: Verdict::Proving,
+        reason: reason.clone(),
+        picked_at: now,
+        pointed_at: None,
+        running_at: None,
+        completed_at: None,
+        verdict_at: None,
+        blocked_times: earlier.map_or(0, |record| record.blocked_times),
+        retry_at: None,
+        alarms_before: Vec::new(),
+        keep: None,
+        mirrored: None,
+    });
+    draft.journal.candidate = Some(choice.release.clone());
+    draft.tallies.push(Tally::DeploymentStarted);
+    draft.happened.push(Happened::Started { release: choice.release.clone() });
+    let record = draft.journal.releases.last().cloned();
+    match record {
+        Some(record) if record.revision.is_none() => register(draft, &record),
+        Some(_) | None => {
+            draft.noted(Some(&choice.release), "take it up again", &reason, "point the service at it")
+        }
+    }
+}
+
+/// The candidate's verdict, and nothing is under proof any more.
+fn end(draft: &mut Draft, inputs: &Inputs<'_>, record: &Record, verdict: Verdict, words: &str) -> Plan {
+    set_verdict(draft, &record.release, verdict, words, inputs.now);
+    draft.journal.candidate = None;
+    draft.noted(Some(&record.release), &format!("end its proof: {verdict:?}"), words, "looks again at once")
+}
+
+fn set_verdict(draft: &mut Draft, release: &ReleaseId, verdict: Verdict, words: &str, now: Moment) {
+    if let Some(record) = draft.journal.record_mut(release) {
+        record.verdict = verdict;
+        record.reason = words.to_owned();
+        record.verdict_at = Some(now);
+    }
+}
+
+fn tag(record: &Record) -> &str {
+    record.tags.first().map_or("an untagged image", String::as_str)
+}

@@ -1,0 +1,95 @@
+//! Intent: what to do about a call that was announced and is not known to be over.
+//!
+//! Order: a call that shows in what was observed is over; a young one is somebody's, who may be at it; an old one is
+//! nobody's: it is dropped, and what is right now is planned afresh.
+//! Neighbours: draft. Pure.
+
+use super::draft::Draft;
+use super::{Facts, Inputs, Skip, Step, Tally};
+use crate::journal::{Action, Intent};
+use crate::judge::SKEW_MS;
+
+/// For so long an announced call belongs to who announced it: longer than a Lambda of ours may run, its calls' time
+/// limits included.
+pub const LEASE_MS: i64 = 180_000;
+
+pub(super) fn step(draft: &mut Draft, inputs: &Inputs<'_>, facts: &Facts<'_>) -> Step {
+    let intent = draft.journal.intent.clone()?;
+    if is_done(&intent, facts) {
+        finish(draft, &intent, facts);
+        return None;
+    }
+    if inputs.now.since_ms(intent.announced_at) < LEASE_MS {
+        draft.tallies.push(Tally::Skipped(Skip::Busy));
+        let why = format!("{} was announced and is being made", name(&intent.action));
+        return Some(draft.nothing(
+            None,
+            &why,
+            "whoever makes it goes on; else it is dropped after three minutes",
+        ));
+    }
+    drop_it(draft, &intent);
+    None
+}
+
+/// Whether what was observed shows that the call was made.
+fn is_done(intent: &Intent, facts: &Facts<'_>) -> bool {
+    let service = facts.service;
+    match &intent.action {
+        Action::Register { release } => {
+            facts.revisions.iter().any(|revision| revision.release.as_ref() == Some(release))
+        }
+        Action::Create { .. } => service.is_some(),
+        Action::Point { revision, own_rollback, force, .. } => service.is_some_and(|service| {
+            let since = intent.announced_at.after_ms(-SKEW_MS);
+            let deployed = service.rollouts.iter().any(|r| r.revision == *revision && r.created_at >= since);
+            service.revision == *revision && service.own_rollback == *own_rollback && (deployed || !force)
+        }),
+        Action::OwnRollback { on } => service.is_none_or(|service| service.own_rollback == *on),
+        Action::Scale { desired } => service.is_none_or(|service| service.desired == *desired),
+        Action::Reject { what, .. } => facts.rejected.contains(what),
+        Action::Release { what, .. } => !facts.rejected.contains(what),
+    }
+}
+
+fn finish(draft: &mut Draft, intent: &Intent, facts: &Facts<'_>) {
+    draft.journal.intent = None;
+    if let Action::Register { release } = &intent.action {
+        let found = facts.revisions.iter().find(|revision| revision.release.as_ref() == Some(release));
+        let arn = found.map(|revision| revision.arn.clone());
+        if let Some(record) = draft.journal.record_mut(release) {
+            record.revision = arn;
+        }
+    }
+}
+
+/// It was never made, or nothing shows of it: as if it had not been announced.
+fn drop_it(draft: &mut Draft, intent: &Intent) {
+    draft.journal.intent = None;
+    match &intent.action {
+        Action::Point { release, .. } | Action::Create { release, .. } => {
+            let back = draft.journal.going_back.as_mut().filter(|back| back.to == *release);
+            if let Some(back) = back {
+                back.pointed_at = None;
+            } else if let Some(record) = draft.journal.record_mut(release) {
+                record.pointed_at = None;
+            }
+        }
+        Action::Register { .. }
+        | Action::OwnRollback { .. }
+        | Action::Scale { .. }
+        | Action::Reject { .. }
+        | Action::Release { .. } => {}
+    }
+}
+
+/// The AWS call, as a person knows it.
+pub(super) fn name(action: &Action) -> &'static str {
+    match action {
+        Action::Register { .. } => "RegisterTaskDefinition",
+        Action::Create { .. } => "CreateService",
+        Action::Point { .. } | Action::OwnRollback { .. } | Action::Scale { .. } => "UpdateService",
+        Action::Reject { .. } => "a rejection in the ledger",
+        Action::Release { .. } => "a release in the ledger",
+    }
+}

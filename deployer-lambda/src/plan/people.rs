@@ -1,0 +1,54 @@
+//! People: what was asked for by command and is not done yet.
+//!
+//! Order: rejections and their lifting first, then stopping, then starting again. While stopped nothing else is done.
+//! Neighbours: draft; command writes what is wanted into the journal. Pure.
+
+use super::draft::Draft;
+use super::{Decision, Facts, Inputs, Skip, Step, Tally};
+use crate::journal::Action;
+
+pub(super) fn step(draft: &mut Draft, inputs: &Inputs<'_>, facts: &Facts<'_>) -> Step {
+    draft.journal.wanted_rejects.retain(|wanted| !facts.rejected.contains(&wanted.what));
+    draft.journal.wanted_releases.retain(|wanted| facts.rejected.contains(&wanted.what));
+    if let Some(wanted) = draft.journal.wanted_rejects.first().cloned() {
+        let action = Action::Reject { what: wanted.what.clone(), reason: wanted.reason.clone() };
+        let undo = format!("release {}", wanted.what);
+        return Some(draft.act(action, decision("reject it in the ledger", &wanted.reason, Some(undo))));
+    }
+    if let Some(wanted) = draft.journal.wanted_releases.first().cloned() {
+        let action = Action::Release { what: wanted.what.clone(), reason: wanted.reason.clone() };
+        let undo = format!("reject {}", wanted.what);
+        return Some(draft.act(action, decision("release it in the ledger", &wanted.reason, Some(undo))));
+    }
+    let service = facts.service?;
+    if let Some(stopped) = draft.journal.stopped.clone().filter(|_| inputs.rules.people_win) {
+        if service.desired > 0 {
+            let why = format!("stopped by {}", stopped.by);
+            return Some(draft.act(
+                Action::Scale { desired: 0 },
+                decision("scale to 0 tasks", &why, Some("start".to_owned())),
+            ));
+        }
+        draft.tallies.push(Tally::Skipped(Skip::Stopped));
+        let why = format!("stopped by {}", stopped.by);
+        return Some(draft.nothing(None, &why, "`start` goes on"));
+    }
+    let to = draft.journal.scale_to.take()?;
+    if service.desired == to {
+        return None;
+    }
+    // It stands in the journal until it shows: a call that was lost is made again.
+    draft.journal.scale_to = Some(to);
+    let what = format!("scale to {to} tasks");
+    Some(draft.act(Action::Scale { desired: to }, decision(&what, "started again", Some("stop".to_owned()))))
+}
+
+fn decision(what: &str, why: &str, undo: Option<String>) -> Decision {
+    Decision {
+        release: None,
+        what: what.to_owned(),
+        why: why.to_owned(),
+        next: "looks again at once".to_owned(),
+        undo,
+    }
+}
