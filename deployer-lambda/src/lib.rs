@@ -7,6 +7,7 @@
 
 pub mod apply;
 pub mod event;
+pub mod fault;
 pub mod journal;
 pub mod observe;
 pub mod plan;
