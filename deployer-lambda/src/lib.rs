@@ -14,3 +14,4 @@ pub mod plan;
 pub mod policy;
 pub mod release;
 pub mod render;
+pub mod settings;
