@@ -1,7 +1,7 @@
 //! Policy: what a person wrote into `taskdefs/policy.toml`, parsed and checked once.
 //!
 //! Order: a tag is admitted first, then ordered: what names no release is neither newer nor older.
-//! Neighbours: journal before it, for an urgency; settings and templates beside it; plan and judge decide by it. Pure.
+//! Neighbours: release and fault before it; settings and templates beside it; plan and judge decide by it. Pure.
 
 pub(crate) mod parse;
 #[cfg(test)]
@@ -13,7 +13,6 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::fault::{Faults, Source};
-use crate::journal::Urgency;
 use crate::release::Moment;
 
 /// Tags that the deployer itself puts on images so that ECR keeps them. They name no release.
@@ -117,6 +116,18 @@ pub struct FreezeWindow {
     pub reason: String,
 }
 
+/// How soon a person should look, for notices.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Urgency {
+    /// Good to know.
+    Info,
+    /// To look at today.
+    Warning,
+    /// To look at now.
+    Page,
+}
+
 /// What a tag that is admitted says of its image.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Admitted {
@@ -202,15 +213,7 @@ impl Policy {
 
     /// Whether a notice of this urgency is sent.
     pub fn notifies(&self, urgency: Urgency) -> bool {
-        rank(urgency) >= rank(self.notify)
-    }
-}
-
-fn rank(urgency: Urgency) -> u8 {
-    match urgency {
-        Urgency::Info => 0,
-        Urgency::Warning => 1,
-        Urgency::Page => 2,
+        urgency >= self.notify
     }
 }
 

@@ -49,6 +49,14 @@ pub enum Problem {
     Malformed(String),
 }
 
+impl Hole {
+    /// What it takes: an empty value is as good as none.
+    pub fn value<'f>(&'f self, fills: &'f BTreeMap<String, String>) -> Option<&'f str> {
+        let given = fills.get(&self.name).filter(|value| !value.is_empty());
+        given.or(self.default.as_ref()).map(String::as_str)
+    }
+}
+
 /// The holes in a string, well-formed ones.
 pub fn holes(text: &str) -> impl Iterator<Item = Hole> {
     pieces(text).into_iter().filter_map(|piece| match piece {
@@ -75,13 +83,12 @@ pub fn fill(text: &str, fills: &BTreeMap<String, String>) -> Result<Value, Vec<P
             }
             Piece::Hole(hole) => hole,
         };
-        let given = fills.get(&hole.name).filter(|value| !value.is_empty());
-        let Some(value) = given.or(hole.default.as_ref()) else {
+        let Some(value) = hole.value(fills).map(str::to_owned) else {
             problems.push(Problem::NoValue(hole));
             continue;
         };
         match (hole.form, is_alone) {
-            (Form::Text, true | false) => filled.push_str(value),
+            (Form::Text, true | false) => filled.push_str(&value),
             (Form::List | Form::Number, false) => problems.push(Problem::NotAlone(hole)),
             (Form::List, true) => {
                 let items = value.split(',').map(str::trim).filter(|item| !item.is_empty());
@@ -89,10 +96,7 @@ pub fn fill(text: &str, fills: &BTreeMap<String, String>) -> Result<Value, Vec<P
             }
             (Form::Number, true) => match value.trim().parse::<i64>() {
                 Ok(number) => return Ok(Value::from(number)),
-                Err(_) => {
-                    let value = value.clone();
-                    problems.push(Problem::NotNumber(hole, value));
-                }
+                Err(_) => problems.push(Problem::NotNumber(hole, value)),
             },
         }
     }

@@ -27,7 +27,8 @@ struct Draft<'s> {
     filled: Value,
     /// Paths of strings that could not be filled.
     unfilled: BTreeSet<String>,
-    holes: BTreeSet<String>,
+    /// Every hole and what filled it.
+    holes: BTreeMap<String, String>,
     /// Paths of strings that are `${IMAGE}`.
     images: Vec<String>,
 }
@@ -70,10 +71,9 @@ impl Templates {
             draft.tell(&keys::CREATE_SERVICE, wrong, &mut faults);
         }
         let templates = task.zip(service).map(|(task, service)| Templates {
-            holes: task.holes.union(&service.holes).cloned().collect(),
             task_definition: task.filled,
             service: service.filled,
-            fills,
+            fills: task.holes.into_iter().chain(service.holes).collect(),
             repository_uri: repository_uri.to_owned(),
         });
         Faults::unless(faults, templates)
@@ -109,7 +109,7 @@ fn draft<'s>(
         places,
         filled: Value::Null,
         unfilled: BTreeSet::new(),
-        holes: BTreeSet::new(),
+        holes: BTreeMap::new(),
         images: Vec::new(),
     };
     draft.filled = draft.fill("", &raw, fills, faults);
@@ -158,7 +158,10 @@ impl Draft<'_> {
             self.images.push(path.to_owned());
             return Value::from(text);
         }
-        self.holes.extend(holes::holes(text).map(|hole| hole.name));
+        for hole in holes::holes(text) {
+            let value = hole.value(fills).unwrap_or_default().to_owned();
+            self.holes.insert(hole.name, value);
+        }
         match holes::fill(text, fills) {
             Ok(filled) => filled,
             Err(problems) => {

@@ -13,7 +13,7 @@ mod places;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -37,10 +37,8 @@ pub const RELEASE_VARIABLE: &str = "LANDFALL_RELEASE";
 pub struct Templates {
     pub task_definition: Value,
     pub service: Value,
-    /// What filled the holes: from the Lambda's environment.
+    /// Every hole and what filled it: from the Lambda's environment, or its default.
     pub fills: BTreeMap<String, String>,
-    /// Names of the holes that there were.
-    pub holes: BTreeSet<String>,
     /// `${IMAGE}` is `<repository_uri>@<digest>`.
     pub repository_uri: String,
 }

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -67,6 +69,10 @@ fn the_committed_templates_say_what_they_are() {
     assert_eq!(templates.platform(), "linux/amd64");
     assert!(templates.own_rollback());
     assert_eq!(deployment_alarms(&templates), ["shop-events-damage", "shop-events-no-progress"]);
+    assert_eq!(
+        (templates.fills["SUBNETS"].as_str(), templates.fills["MEMORY"].as_str()),
+        ("subnet-a,subnet-b", "2048")
+    );
     let mut arm = fills();
     arm.insert("CPU_ARCHITECTURE".into(), "ARM64".into());
     assert_eq!(parse(TASK, SERVICE, arm).expect("it loads").platform(), "linux/arm64");
@@ -104,7 +110,6 @@ fn the_id_is_the_hash_of_digest_task_definition_and_service() {
         task_definition: json!({"family": "f", "containerDefinitions": [{"name": "w", "image": IMAGE}]}),
         service: json!({"serviceName": "s", "a": [1, true]}),
         fills: BTreeMap::new(),
-        holes: BTreeSet::new(),
         repository_uri: "r".into(),
     };
     let rendered = render(&templates, &"sha256:aa".into()).expect("it renders");
@@ -399,7 +404,6 @@ fn of_shape(more: &Value, service: &Value) -> Templates {
         task_definition: json!({"more": more, "containerDefinitions": [{"name": "side", "image": "x"}, {"image": IMAGE}]}),
         service: service.clone(),
         fills: BTreeMap::new(),
-        holes: BTreeSet::new(),
         repository_uri: URI.into(),
     }
 }

@@ -25,7 +25,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use ledger::store::s3::S3Options;
@@ -113,7 +113,7 @@ pub fn load(variables: impl IntoIterator<Item = (String, String)>) -> Result<Loa
         templates.map_err(|Faults(faults)| reader.faults.extend(faults)).ok()
     });
     if let Some(templates) = &templates {
-        reader.unused_fills(&templates.holes);
+        reader.unused_fills(&templates.fills);
     }
     let loaded = policy.zip(templates).map(|(policy, templates)| Loaded { settings, policy, templates });
     Faults::unless(reader.faults, loaded)
@@ -313,15 +313,17 @@ impl Reader {
         given.into_iter().collect()
     }
 
-    fn unused_fills(&mut self, holes: &BTreeSet<String>) {
+    fn unused_fills(&mut self, holes: &BTreeMap<String, String>) {
         let given: Vec<String> = self
             .variables
             .keys()
             .filter_map(|variable| variable.strip_prefix(FILL))
             .map(str::to_owned)
             .collect();
-        for name in given.iter().filter(|name| is_name(name) && *name != "IMAGE" && !holes.contains(*name)) {
-            let known = holes.iter().map(String::as_str);
+        for name in
+            given.iter().filter(|name| is_name(name) && *name != "IMAGE" && !holes.contains_key(*name))
+        {
+            let known = holes.keys().map(String::as_str);
             let right = match nearest(name, known) {
                 Some(near) => format!("did you mean FILL_{near}?"),
                 None => "leave it out, or write its hole into a template".to_owned(),
