@@ -7,6 +7,7 @@
 
 pub mod apply;
 pub mod event;
+pub mod fault;
 pub mod journal;
 pub mod judge;
 pub mod observe;
@@ -14,3 +15,4 @@ pub mod plan;
 pub mod policy;
 pub mod release;
 pub mod render;
+pub mod settings;

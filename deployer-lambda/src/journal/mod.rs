@@ -7,6 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::observe::facts::Child;
+pub use crate::policy::Urgency;
 use crate::release::{Digest, Moment, ReleaseId, RevisionArn};
 
 /// The format this build writes and reads.
@@ -261,17 +262,6 @@ pub struct Notice {
     pub subject: String,
     /// What happened, what Landfall did, what to look at, the command to type.
     pub text: String,
-}
-
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Urgency {
-    /// Good to know.
-    Info,
-    /// To look at today.
-    Warning,
-    /// To look at now.
-    Page,
 }
 
 impl Journal {
