@@ -15,6 +15,8 @@ use crate::release::{Moment, ReleaseId};
 const NOTICES_MAX: usize = 10;
 const KEEPS_MAX: usize = 1;
 const MIRRORS_MAX: usize = 2;
+#[cfg(test)]
+pub(super) const PER_LOOK_WITHOUT_NOTICES: usize = KEEPS_MAX + MIRRORS_MAX;
 
 /// What was done, to be written down.
 #[derive(Debug, Default)]

@@ -7,7 +7,7 @@
 mod chores;
 pub mod ports;
 #[cfg(test)]
-mod tests {}
+mod tests;
 
 use serde_json::Value;
 

@@ -14,7 +14,7 @@ mod fence;
 mod rollouts;
 mod sns;
 #[cfg(test)]
-mod tests {}
+mod tests;
 
 use std::time::Duration;
 

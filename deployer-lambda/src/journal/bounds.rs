@@ -12,6 +12,8 @@ use crate::release::ReleaseId;
 /// Times of drift that are remembered.
 const DRIFTS_MAX: usize = 20;
 const APPROVALS_MAX: usize = 100;
+/// Things told once that are remembered.
+const TOLD_MAX: usize = 200;
 /// Proven releases that stay, as targets of a way back.
 const PROVEN_KEPT: usize = 10;
 
@@ -28,6 +30,7 @@ impl Journal {
         keep_newest(&mut self.pushes, PUSHES_MAX);
         keep_newest(&mut self.drifts, DRIFTS_MAX);
         keep_newest(&mut self.approvals, APPROVALS_MAX);
+        keep_newest(&mut self.told, TOLD_MAX);
         Forgotten { records: self.bound_records(), notices: self.bound_outbox() }
     }
 

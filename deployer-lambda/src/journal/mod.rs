@@ -5,6 +5,8 @@
 //! Neighbours: release before it; plan writes the next journal, apply stores it. Types are pure; `store` is not.
 
 mod bounds;
+#[cfg(test)]
+pub(crate) mod samples;
 pub mod store;
 
 use serde::{Deserialize, Serialize};

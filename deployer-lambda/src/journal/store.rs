@@ -165,4 +165,4 @@ fn decode(body: &[u8]) -> Result<Journal, JournalError> {
 }
 
 #[cfg(test)]
-mod tests {}
+mod tests;

@@ -8,7 +8,7 @@ pub mod facts;
 mod fold;
 pub mod ports;
 #[cfg(test)]
-mod tests {}
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -80,7 +80,8 @@ impl Look<'_> {
     }
 }
 
-/// Reads what there is. An idle look costs seven calls of AWS at most, the journal's and the ledger's included.
+/// Reads what there is. An idle look costs six calls of AWS, the journal's one and the ledger's two
+/// included, and one more while the newest images are indexes that no record knows.
 pub async fn observe(world: &World<'_>, look: &Look<'_>) -> Observed {
     let targets = look.targets();
     let (images, service, rollouts, tasks, revisions, inactive, alarms, rejected) = tokio::join!(
