@@ -8,6 +8,7 @@
 pub mod apply;
 pub mod aws;
 pub mod event;
+pub mod fault;
 pub mod journal;
 pub mod observe;
 pub mod plan;
