@@ -87,7 +87,8 @@ async fn kept(record: &Record, world: &World<'_>) -> bool {
 async fn mirrored(record: &Record, journal: &Journal, world: &World<'_>) -> bool {
     let Some(revision) = &record.revision else { return false };
     // What the service runs, as far as this journal made it so.
-    let pointed = |release: &&ReleaseId| journal.record(release).is_some_and(|record| record.pointed_at.is_some());
+    let pointed =
+        |release: &&ReleaseId| journal.record(release).is_some_and(|record| record.pointed_at.is_some());
     let runs = journal.candidate.as_ref().filter(pointed).or(journal.current.as_ref());
     let service_too = runs == Some(&record.release);
     let tagged = world.deploy.tag(revision, &world.bodies.mirror(record), service_too).await;

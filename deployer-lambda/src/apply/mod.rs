@@ -4,6 +4,7 @@
 //! whose outcome nobody knows leaves its intent: the next look decides. Chores come last and never fail anything.
 //! Neighbours: plan and journal before it; the ports are kept by aws, the bodies by render.
 
+mod bodies;
 mod chores;
 pub mod ports;
 #[cfg(test)]
@@ -11,6 +12,7 @@ mod tests;
 
 use serde_json::Value;
 
+pub use self::bodies::Templated;
 use self::ports::{Deploy, Fence, Keeper, Notifier};
 use crate::journal::{Action, Journal, LastError, Record};
 use crate::observe::ports::{CallError, CallFault, JournalStore, JournalTag, Written};
@@ -171,7 +173,8 @@ enum Made {
 }
 
 async fn call(action: &Action, journal: &Journal, world: &World<'_>) -> Result<Made, CallError> {
-    let record = |release: &ReleaseId| journal.record(release).ok_or_else(|| BodyError::NoRecord(release.clone()));
+    let record =
+        |release: &ReleaseId| journal.record(release).ok_or_else(|| BodyError::NoRecord(release.clone()));
     let body = |body: Result<Value, BodyError>| {
         body.map_err(|error| CallError {
             what: format!("prepare to {}", verb(action)),

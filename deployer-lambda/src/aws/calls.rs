@@ -171,7 +171,8 @@ mod tests {
         let made: BTreeSet<String> = sources.iter().flat_map(|source| called(source)).collect();
         let rows: BTreeSet<String> = Call::ALL.into_iter().map(snake).collect();
         assert_eq!(made, rows);
-        let mut actions: Vec<&str> = Call::ALL.into_iter().map(Call::action).chain(["iam:PassRole"]).collect();
+        let mut actions: Vec<&str> =
+            Call::ALL.into_iter().map(Call::action).chain(["iam:PassRole"]).collect();
         actions.sort_unstable();
         assert_eq!(actions, ACTIONS);
     }

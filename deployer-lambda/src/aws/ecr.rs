@@ -151,7 +151,13 @@ impl Aws {
         Ok(answer.images().first().and_then(|image| image.image_id()?.image_digest()).map(Digest::from))
     }
 
-    async fn put_manifest(&self, digest: &Digest, manifest: &str, kind: &str, tag: &str) -> Result<(), CallError> {
+    async fn put_manifest(
+        &self,
+        digest: &Digest,
+        manifest: &str,
+        kind: &str,
+        tag: &str,
+    ) -> Result<(), CallError> {
         let config = || aws_sdk_ecr::Config::builder().retry_config(once());
         patiently(|| async {
             let request = self
@@ -186,7 +192,9 @@ impl Keeper for Aws {
             // This image, with this tag.
             Some("ImageAlreadyExistsException") => Ok(()),
             // Tags are immutable, and this one is taken: by this image, if the reply to an earlier try was lost.
-            Some("ImageTagAlreadyExistsException") if self.tagged(tag).await?.as_ref() == Some(digest) => Ok(()),
+            Some("ImageTagAlreadyExistsException") if self.tagged(tag).await?.as_ref() == Some(digest) => {
+                Ok(())
+            }
             Some(_) | None => Err(error),
         }
     }
@@ -359,7 +367,8 @@ mod tests {
 
     #[test]
     fn the_summary_of_describe_images_is_read() {
-        let summary = ImageScanFindingsSummary::builder().finding_severity_counts(FindingSeverity::Medium, 2).build();
+        let summary =
+            ImageScanFindingsSummary::builder().finding_severity_counts(FindingSeverity::Medium, 2).build();
         let status = ImageScanStatus::builder().status(ScanStatus::Complete).build();
         let image = detail().image_scan_status(status).image_scan_findings_summary(summary).build();
         assert_eq!(image_of(&image).unwrap().scan, Scan::Done(Some(Severity::Medium)));
@@ -378,7 +387,8 @@ mod tests {
             {"mediaType": "m", "digest": "sha256:5", "size": 1,
              "annotations": {"vnd.docker.reference.type": "attestation-manifest"},
              "platform": {"architecture": "amd64", "os": "linux"}}]}"#;
-        let child = |digest: &str, platform: &str| Child { digest: digest.into(), platform: platform.to_owned() };
+        let child =
+            |digest: &str, platform: &str| Child { digest: digest.into(), platform: platform.to_owned() };
         assert_eq!(
             children_of(index).unwrap(),
             [

@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 use async_trait::async_trait;
 use aws_sdk_ecs::error::ProvideErrorMetadata as _;
 use aws_sdk_ecs::types::{
-    DeploymentConfiguration, DesiredStatus, HealthStatus, SortOrder, Tag, TaskDefinition, TaskDefinitionField,
-    TaskDefinitionStatus,
+    DeploymentConfiguration, DesiredStatus, HealthStatus, SortOrder, Tag, TaskDefinition,
+    TaskDefinitionField, TaskDefinitionStatus,
 };
 use futures::StreamExt as _;
 use futures::TryStreamExt as _;
@@ -23,6 +23,7 @@ use crate::apply::ports::Deploy;
 use crate::observe::facts::{Health, Revision, Rollout, Service, Stop, Task, TaskState};
 use crate::observe::ports::{CallError, CallFault, Cluster};
 use crate::release::{Digest, ReleaseId, RevisionArn};
+use crate::render::RELEASE_TAG;
 
 /// ECS describes no more tasks in one call. Source: "DescribeTasks".
 const TASKS_A_CALL: usize = 100;
@@ -31,8 +32,6 @@ const TASK_PAGES_MAX: usize = 3;
 /// Revisions of the family that are looked at, newest first.
 const REVISIONS_MAX: i32 = 10;
 const DESCRIBES_AT_ONCE: usize = 5;
-/// The tag that says which release a revision is.
-const RELEASE_TAG: &str = "landfall:release";
 
 #[async_trait]
 impl Cluster for Aws {
@@ -50,7 +49,11 @@ impl Cluster for Aws {
             let reason = failure.reason().unwrap_or("no reason given");
             if reason != "MISSING" {
                 let detail = failure.detail().unwrap_or_default();
-                return Err(Call::DescribeServices.odd(name, CallFault::Unknown, format!("{reason} {detail}")));
+                return Err(Call::DescribeServices.odd(
+                    name,
+                    CallFault::Unknown,
+                    format!("{reason} {detail}"),
+                ));
             }
         }
         Ok(answer.services().first().and_then(service_of))
@@ -141,7 +144,9 @@ impl Aws {
         Ok(Revision {
             arn: RevisionArn::from(arn),
             release: release.and_then(Tag::value).map(ReleaseId::from),
-            image: answer.task_definition().and_then(|definition| image_of(definition, &self.target.container)),
+            image: answer
+                .task_definition()
+                .and_then(|definition| image_of(definition, &self.target.container)),
         })
     }
 
@@ -154,7 +159,11 @@ impl Aws {
                 Ok(status == Some(&TaskDefinitionStatus::Active))
             }
             // How ECS tells that it was deleted.
-            Err(error) if error.message().is_some_and(|said| said.contains("Unable to describe task definition")) => {
+            Err(error)
+                if error
+                    .message()
+                    .is_some_and(|said| said.contains("Unable to describe task definition")) =>
+            {
                 Ok(false)
             }
             Err(error) => Err(call.failed(revision.as_str(), error)),
@@ -162,7 +171,8 @@ impl Aws {
     }
 
     async fn tag_one(&self, arn: &str, tags: &[(String, String)]) -> Result<(), CallError> {
-        let tags: Vec<Tag> = tags.iter().map(|(key, value)| Tag::builder().key(key).value(value).build()).collect();
+        let tags: Vec<Tag> =
+            tags.iter().map(|(key, value)| Tag::builder().key(key).value(value).build()).collect();
         self.ecs
             .tag_resource()
             .resource_arn(arn)
@@ -268,7 +278,8 @@ pub(super) fn count(count: i32) -> u32 {
 
 fn task_of(found: &aws_sdk_ecs::types::Task, container: &str) -> Task {
     let worker = found.containers().iter().find(|each| each.name() == Some(container));
-    let digest = worker.and_then(|worker| worker.image_digest().map(Digest::from).or_else(|| digest_in(worker.image()?)));
+    let digest = worker
+        .and_then(|worker| worker.image_digest().map(Digest::from).or_else(|| digest_in(worker.image()?)));
     let stopped_at = [found.stopped_at(), found.execution_stopped_at(), found.stopping_at()];
     let stop = || Stop {
         at: stopped_at.into_iter().flatten().next().map(moment).unwrap_or_default(),
@@ -343,7 +354,12 @@ mod tests {
     fn a_task_tells_the_workers_container_not_a_sidecars() {
         let container = |name: &str, exit| {
             let image = format!("r@sha256:{name}");
-            ecs::Container::builder().name(name).image(image).exit_code(exit).reason("OutOfMemoryError: x").build()
+            ecs::Container::builder()
+                .name(name)
+                .image(image)
+                .exit_code(exit)
+                .reason("OutOfMemoryError: x")
+                .build()
         };
         let task = ecs::Task::builder()
             .task_arn("arn:aws:ecs:r:1:task/main/abc")
@@ -359,7 +375,10 @@ mod tests {
         assert_eq!(task.id, "abc");
         assert_eq!(task.digest, Some(Digest::from("sha256:worker")));
         let TaskState::Stopped(stop) = task.state else { panic!("{task:?}") };
-        assert_eq!((stop.exit_code, stop.code.as_str(), stop.at), (Some(65), "EssentialContainerExited", Moment(1_500)));
+        assert_eq!(
+            (stop.exit_code, stop.code.as_str(), stop.at),
+            (Some(65), "EssentialContainerExited", Moment(1_500))
+        );
         assert_eq!(stop.container_reason, "OutOfMemoryError: x");
     }
 }

@@ -159,8 +159,13 @@ fn fault_of(status: u16, code: &str, said: &str) -> CallFault {
         | "SignatureDoesNotMatch"
         | "UnauthorizedOperation"
         | "UnrecognizedClientException" => CallFault::Denied,
-        "RequestTimeout" | "RequestTimeoutException" | "ServerException" | "InternalFailure"
-        | "InternalError" | "InternalServiceFault" | "ServiceUnavailable" => CallFault::Unknown,
+        "RequestTimeout"
+        | "RequestTimeoutException"
+        | "ServerException"
+        | "InternalFailure"
+        | "InternalError"
+        | "InternalServiceFault"
+        | "ServiceUnavailable" => CallFault::Unknown,
         _ if missing_action(said).is_some() => CallFault::Denied,
         _ => match status {
             401 | 403 => CallFault::Denied,
@@ -185,7 +190,9 @@ fn advice(call: Call, fault: CallFault, answered: bool, said: &str) -> String {
             let action = missing_action(said).unwrap_or(call.action());
             format!("allow `{action}` in the policy of the deployer's role")
         }
-        CallFault::Denied => "give the function a role, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY".to_owned(),
+        CallFault::Denied => {
+            "give the function a role, or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY".to_owned()
+        }
         CallFault::Unknown if !answered => {
             "check the network, the endpoint, and the VPC's endpoints if the function is in one".to_owned()
         }

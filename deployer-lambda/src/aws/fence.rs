@@ -108,9 +108,9 @@ fn of_append(what: String, error: AppendError) -> CallError {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use ledger::store::{Fault, Operation};
     use ledger::store::faulty::{Faulty, Fired, Verdict};
     use ledger::store::memory::MemoryStore;
+    use ledger::store::{Fault, Operation};
 
     use super::*;
 

@@ -134,7 +134,9 @@ fn state_of(found: &ServiceDeployment) -> RolloutState {
         Some(ServiceDeploymentStatus::Pending) => RolloutState::Pending,
         Some(ServiceDeploymentStatus::Successful) => RolloutState::Successful,
         Some(ServiceDeploymentStatus::Stopped) if gave_up => RolloutState::Failed,
-        Some(ServiceDeploymentStatus::Stopped | ServiceDeploymentStatus::StopRequested) => RolloutState::Stopped,
+        Some(ServiceDeploymentStatus::Stopped | ServiceDeploymentStatus::StopRequested) => {
+            RolloutState::Stopped
+        }
         Some(ServiceDeploymentStatus::RollbackRequested | ServiceDeploymentStatus::RollbackInProgress) => {
             RolloutState::RollingBack
         }
@@ -202,7 +204,8 @@ mod tests {
     #[test]
     fn a_failed_deployment_behind_a_rollback_is_rolling_back_and_never_a_success() {
         let back = "ECS deployment circuit breaker: rolling back to deploymentId ecs-svc/1.";
-        let failed = deployment("ecs-svc/2", "ACTIVE", DeploymentRolloutState::Failed, 20).failed_tasks(2).build();
+        let failed =
+            deployment("ecs-svc/2", "ACTIVE", DeploymentRolloutState::Failed, 20).failed_tasks(2).build();
         for (state, expected) in [
             (DeploymentRolloutState::InProgress, RolloutState::RollingBack),
             (DeploymentRolloutState::Completed, RolloutState::RolledBack),
@@ -233,12 +236,16 @@ mod tests {
 
     fn service_deployment(status: ServiceDeploymentStatus) -> ServiceDeploymentBuilder {
         let target = ServiceRevisionSummary::builder().arn("arn:…/9").build();
-        ServiceDeployment::builder().service_deployment_arn("arn:…/d").status(status).target_service_revision(target)
+        ServiceDeployment::builder()
+            .service_deployment_arn("arn:…/d")
+            .status(status)
+            .target_service_revision(target)
     }
 
     #[test]
     fn every_status_of_a_service_deployment_has_its_state() {
-        let state = |status: &str| state_of(&service_deployment(ServiceDeploymentStatus::from(status)).build());
+        let state =
+            |status: &str| state_of(&service_deployment(ServiceDeploymentStatus::from(status)).build());
         assert_eq!(state("PENDING"), RolloutState::Pending);
         assert_eq!(state("IN_PROGRESS"), RolloutState::InProgress);
         assert_eq!(state("SUCCESSFUL"), RolloutState::Successful);
@@ -257,14 +264,16 @@ mod tests {
             .status(ServiceDeploymentRollbackMonitorsStatus::Triggered)
             .failure_count(2)
             .build();
-        let stopped = service_deployment(ServiceDeploymentStatus::Stopped).deployment_circuit_breaker(breaker);
+        let stopped =
+            service_deployment(ServiceDeploymentStatus::Stopped).deployment_circuit_breaker(breaker);
         let rollout = of_service_deployment(&stopped.build(), RevisionArn::from("shop:2"));
         assert_eq!((rollout.state, rollout.failed_tasks), (RolloutState::Failed, 2));
     }
 
     #[test]
     fn the_rollbacks_own_reason_is_told() {
-        let rollback = Rollback::builder().reason("Service deployment rolled back because of alarm x").build();
+        let rollback =
+            Rollback::builder().reason("Service deployment rolled back because of alarm x").build();
         let back = service_deployment(ServiceDeploymentStatus::RollbackSuccessful).rollback(rollback);
         let rollout = of_service_deployment(&back.status_reason("-").build(), RevisionArn::from("shop:2"));
         assert_eq!(rollout.reason, "Service deployment rolled back because of alarm x");

@@ -48,7 +48,8 @@ impl Journal {
 
     /// Releases that something in the journal still speaks of. Fewer than [`RECORDS_MAX`] by far.
     fn needed(&self) -> BTreeSet<ReleaseId> {
-        let mut needed: BTreeSet<ReleaseId> = [&self.current, &self.candidate].into_iter().flatten().cloned().collect();
+        let mut needed: BTreeSet<ReleaseId> =
+            [&self.current, &self.candidate].into_iter().flatten().cloned().collect();
         needed.extend(self.pin.iter().map(|pin| pin.release.clone()));
         needed.extend(self.going_back.iter().flat_map(|back| [back.from.clone(), back.to.clone()]));
         needed.extend(self.intent.iter().filter_map(|intent| intent.action.release()).cloned());
@@ -83,7 +84,10 @@ impl Action {
             Action::Register { release } | Action::Create { release, .. } | Action::Point { release, .. } => {
                 Some(release)
             }
-            Action::OwnRollback { .. } | Action::Scale { .. } | Action::Reject { .. } | Action::Release { .. } => None,
+            Action::OwnRollback { .. }
+            | Action::Scale { .. }
+            | Action::Reject { .. }
+            | Action::Release { .. } => None,
         }
     }
 }
@@ -123,13 +127,8 @@ mod tests {
 
     #[test]
     fn a_page_is_never_dropped_for_news() {
-        let notice = |id, urgency| Notice {
-            id,
-            at: Moment(0),
-            urgency,
-            subject: String::new(),
-            text: String::new(),
-        };
+        let notice =
+            |id, urgency| Notice { id, at: Moment(0), urgency, subject: String::new(), text: String::new() };
         let mut journal = Journal::default();
         journal.outbox.push(notice(0, Urgency::Page));
         journal.outbox.push(notice(1, Urgency::Info));

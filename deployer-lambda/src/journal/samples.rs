@@ -27,7 +27,12 @@ pub(crate) fn action() -> impl Strategy<Value = Action> {
         release().prop_map(|release| Action::Register { release }),
         (release(), revision()).prop_map(|(release, revision)| Action::Create { release, revision }),
         (release(), revision(), any::<bool>(), any::<bool>()).prop_map(
-            |(release, revision, own_rollback, force)| Action::Point { release, revision, own_rollback, force }
+            |(release, revision, own_rollback, force)| Action::Point {
+                release,
+                revision,
+                own_rollback,
+                force
+            }
         ),
         any::<bool>().prop_map(|on| Action::OwnRollback { on }),
         any::<u32>().prop_map(|desired| Action::Scale { desired }),
@@ -103,8 +108,16 @@ pub(crate) fn notice() -> impl Strategy<Value = Notice> {
 fn going_back() -> impl Strategy<Value = GoingBack> {
     let ends = (release(), release(), of(any::<String>()), any::<String>(), cause());
     (ends, moment(), of(moment()), any::<u32>(), of(moment())).prop_map(
-        |((from, to, rejects, reason, cause), begun_at, pointed_at, failed_times, retry_at)| {
-            GoingBack { from, to, rejects, reason, cause, begun_at, pointed_at, failed_times, retry_at }
+        |((from, to, rejects, reason, cause), begun_at, pointed_at, failed_times, retry_at)| GoingBack {
+            from,
+            to,
+            rejects,
+            reason,
+            cause,
+            begun_at,
+            pointed_at,
+            failed_times,
+            retry_at,
         },
     )
 }
@@ -115,17 +128,23 @@ fn wanted() -> impl Strategy<Value = Wanted> {
 
 /// Within its bounds, and of this build's format.
 pub(crate) fn journal() -> impl Strategy<Value = Journal> {
-    let intent = (any::<u64>(), action(), moment())
-        .prop_map(|(id, action, announced_at)| Intent { id, action, announced_at });
+    let intent = (any::<u64>(), action(), moment()).prop_map(|(id, action, announced_at)| Intent {
+        id,
+        action,
+        announced_at,
+    });
     let pin = (release(), any::<String>(), moment()).prop_map(|(release, by, at)| Pin { release, by, at });
     let freeze = (any::<String>(), moment(), of(moment()), any::<String>())
         .prop_map(|(by, at, until, reason)| Freeze { by, at, until, reason });
-    let stopped = (any::<String>(), moment(), any::<u32>()).prop_map(|(by, at, desired)| Stopped { by, at, desired });
-    let approval = (digest(), any::<String>(), moment()).prop_map(|(digest, by, at)| Approval { digest, by, at });
+    let stopped =
+        (any::<String>(), moment(), any::<u32>()).prop_map(|(by, at, desired)| Stopped { by, at, desired });
+    let approval =
+        (digest(), any::<String>(), moment()).prop_map(|(digest, by, at)| Approval { digest, by, at });
     let error = (action(), any::<String>(), any::<bool>(), moment(), any::<u32>())
         .prop_map(|(action, text, denied, at, times)| LastError { action, text, denied, at, times });
     let state = (any::<u64>(), moment(), of(intent), of(release()), of(release()), of(going_back()));
-    let people = (of(pin), of(freeze), of(stopped), vec(approval, 0..3), vec(wanted(), 0..3), vec(wanted(), 0..3));
+    let people =
+        (of(pin), of(freeze), of(stopped), vec(approval, 0..3), vec(wanted(), 0..3), vec(wanted(), 0..3));
     let lists = (vec(record(), 0..4), vec(digest(), 0..4), vec(notice(), 0..4), vec(moment(), 0..4));
     let rest = (any::<u64>(), vec(any::<String>(), 0..3), of(any::<u32>()), of(error));
     (state, people, lists, rest).prop_map(|(state, people, lists, rest)| {

@@ -27,7 +27,9 @@ pub enum JournalError {
          again, or restore an older version of the object"
     )]
     UnknownFormat { found: u64 },
-    #[error("it is no journal; restore an older version of the object, or delete it: what runs is then adopted")]
+    #[error(
+        "it is no journal; restore an older version of the object, or delete it: what runs is then adopted"
+    )]
     Malformed(#[source] serde_json::Error),
     #[error("it is over its bounds: {0}")]
     Unbounded(String),
@@ -144,8 +146,12 @@ fn encode(journal: &Journal, write_id: Uuid) -> Result<Bytes, JournalError> {
         Journal { releases, .. } if releases.len() > RECORDS_MAX => {
             return over("releases", releases.len(), RECORDS_MAX);
         }
-        Journal { pushes, .. } if pushes.len() > PUSHES_MAX => return over("pushes", pushes.len(), PUSHES_MAX),
-        Journal { outbox, .. } if outbox.len() > OUTBOX_MAX => return over("notices", outbox.len(), OUTBOX_MAX),
+        Journal { pushes, .. } if pushes.len() > PUSHES_MAX => {
+            return over("pushes", pushes.len(), PUSHES_MAX);
+        }
+        Journal { outbox, .. } if outbox.len() > OUTBOX_MAX => {
+            return over("notices", outbox.len(), OUTBOX_MAX);
+        }
         Journal { .. } => {}
     }
     let body = serde_json::to_vec_pretty(&Body { write_id, journal }).map_err(JournalError::Malformed)?;

@@ -20,8 +20,8 @@ pub(super) fn candidates(
     let is_rejected = |digest: &&Digest| {
         let by_digest = rejected.is_some_and(|rejected| rejected.contains(digest.as_str()));
         let mut records = records(journal).filter(|record| record.digest == **digest);
-        let by_release = records
-            .any(|record| rejected.is_some_and(|rejected| rejected.contains(record.release.as_str())));
+        let by_release =
+            records.any(|record| rejected.is_some_and(|rejected| rejected.contains(record.release.as_str())));
         by_digest || by_release
     };
     let most = if journal.is_some() { CANDIDATES_MAX } else { ADOPTEES_MAX };
@@ -50,7 +50,8 @@ pub(super) fn fold(
     children: &BTreeMap<Digest, Vec<Child>>,
 ) -> Vec<Image> {
     let known = known_children(journal);
-    let scans: BTreeMap<Digest, Scan> = images.iter().map(|image| (image.digest.clone(), image.scan)).collect();
+    let scans: BTreeMap<Digest, Scan> =
+        images.iter().map(|image| (image.digest.clone(), image.scan)).collect();
     let admitted: BTreeSet<&Digest> = admitted.iter().collect();
     let named: BTreeSet<&Digest> = records(journal).map(|record| &record.digest).collect();
     let mut kept = Vec::new();
@@ -71,7 +72,8 @@ pub(super) fn fold(
 
 /// Of candidates: what DescribeImages told no scan of. The platforms' images where it is an index.
 pub(super) fn unscanned(images: &[Image], candidates: &[Digest]) -> Vec<Digest> {
-    let pending = images.iter().filter(|image| image.scan == Scan::Pending && candidates.contains(&image.digest));
+    let pending =
+        images.iter().filter(|image| image.scan == Scan::Pending && candidates.contains(&image.digest));
     let parts = pending.flat_map(|image| match image.children.as_deref() {
         None | Some([]) => vec![image.digest.clone()],
         Some(children) => children.iter().map(|child| child.digest.clone()).collect(),
@@ -91,7 +93,11 @@ pub(super) fn with_scans(mut images: Vec<Image>, scans: &BTreeMap<Digest, Scan>)
 /// The worst of an index's platforms as far as they are told; else its own.
 fn whole_scan(image: &Image, scans: &BTreeMap<Digest, Scan>) -> Scan {
     let children = image.children.as_deref().unwrap_or_default();
-    let told = children.iter().filter_map(|child| scans.get(&child.digest)).copied().max_by_key(|scan| badness(*scan));
+    let told = children
+        .iter()
+        .filter_map(|child| scans.get(&child.digest))
+        .copied()
+        .max_by_key(|scan| badness(*scan));
     told.or_else(|| scans.get(&image.digest).copied()).unwrap_or(image.scan)
 }
 

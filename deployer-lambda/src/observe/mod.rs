@@ -39,7 +39,8 @@ pub struct World<'w> {
 pub struct Look<'l> {
     /// As it was read before; an unreadable journal plans nothing, and needs no look.
     pub journal: Option<&'l Journal>,
-    /// The digests that the policy admits among these images, newest first.
+    /// The digests that the policy admits among these images, newest first. Where a person names an image, it may stand
+    /// in front: then it is looked at closely.
     pub admits: &'l (dyn Fn(&[Image]) -> Vec<Digest> + Sync),
     /// The alarms that the service's deployments watch.
     pub alarm_names: &'l [String],
@@ -60,12 +61,15 @@ impl Look<'_> {
 
     /// The newest proven revisions, where one of them may be gone back to.
     fn targets(&self) -> Vec<RevisionArn> {
-        let in_need = self.journal.filter(|journal| journal.candidate.is_some() || journal.going_back.is_some());
-        let proven = in_need.into_iter().flat_map(|journal| journal.releases.iter().rev()).filter(|record| {
-            matches!(record.verdict, Verdict::Healthy | Verdict::Quiet)
-        });
+        let in_need =
+            self.journal.filter(|journal| journal.candidate.is_some() || journal.going_back.is_some());
+        let proven = in_need
+            .into_iter()
+            .flat_map(|journal| journal.releases.iter().rev())
+            .filter(|record| matches!(record.verdict, Verdict::Healthy | Verdict::Quiet));
         let to = in_need.and_then(|journal| journal.record(&journal.going_back.as_ref()?.to));
-        let mut targets: Vec<RevisionArn> = to.into_iter().chain(proven).filter_map(|r| r.revision.clone()).collect();
+        let mut targets: Vec<RevisionArn> =
+            to.into_iter().chain(proven).filter_map(|r| r.revision.clone()).collect();
         let mut seen = BTreeSet::new();
         targets.retain(|target| seen.insert(target.clone()));
         targets.truncate(TARGETS_MAX);
@@ -94,6 +98,8 @@ pub async fn observe(world: &World<'_>, look: &Look<'_>) -> Observed {
         world.alarms.alarms(look.alarm_names),
         world.rejections.rejected(),
     );
+    // Of a service that is not there ECS answers with an error.
+    let tasks = if matches!(service, Ok(None)) { Ok(Vec::new()) } else { tasks };
     let rejected = known("who is rejected", rejected);
     let images = match images {
         Ok(images) => closely(world, look, images, &rejected).await,
@@ -130,10 +136,7 @@ async fn closely(
     Ok(fold::with_scans(images, &scans))
 }
 
-async fn children(
-    world: &World<'_>,
-    indexes: &[Digest],
-) -> Result<BTreeMap<Digest, Vec<Child>>, CallError> {
+async fn children(world: &World<'_>, indexes: &[Digest]) -> Result<BTreeMap<Digest, Vec<Child>>, CallError> {
     if indexes.is_empty() { Ok(BTreeMap::new()) } else { world.registry.children(indexes).await }
 }
 

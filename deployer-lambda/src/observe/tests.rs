@@ -51,7 +51,8 @@ impl Registry for Asked {
 
     async fn children(&self, indexes: &[Digest]) -> Result<BTreeMap<Digest, Vec<Child>>, CallError> {
         self.ask("children", &named(indexes))?;
-        let found = indexes.iter().filter_map(|index| Some((index.clone(), self.children.get(index)?.clone())));
+        let found =
+            indexes.iter().filter_map(|index| Some((index.clone(), self.children.get(index)?.clone())));
         Ok(found.collect())
     }
 
@@ -136,7 +137,11 @@ fn record(release: &str, digest: &str, children: &[&str]) -> Record {
 }
 
 fn journal(records: Vec<Record>) -> Journal {
-    Journal { current: records.last().map(|record| record.release.clone()), releases: records, ..Journal::default() }
+    Journal {
+        current: records.last().map(|record| record.release.clone()),
+        releases: records,
+        ..Journal::default()
+    }
 }
 
 async fn look(asked: &Asked, journal: Option<&Journal>, scans: bool) -> Observed {
@@ -157,7 +162,14 @@ fn service() -> Service {
 
 fn rollout(id: &str) -> Rollout {
     let (revision, state) = (RevisionArn::from("rev:1"), RolloutState::Successful);
-    Rollout { id: id.to_owned(), revision, state, reason: String::new(), created_at: Moment(0), failed_tasks: 0 }
+    Rollout {
+        id: id.to_owned(),
+        revision,
+        state,
+        reason: String::new(),
+        created_at: Moment(0),
+        failed_tasks: 0,
+    }
 }
 
 #[tokio::test]
@@ -176,10 +188,8 @@ async fn an_idle_look_asks_for_no_more_than_it_needs() {
 async fn details_are_read_while_something_is_under_way_or_nobody_knows() {
     let idle = journal(vec![record("r1", "i1", &["c1"])]);
     let candidate = Journal { candidate: Some(ReleaseId::from("r2")), ..idle.clone() };
-    let intent = |action| Journal {
-        intent: Some(Intent { id: 1, action, announced_at: Moment(0) }),
-        ..idle.clone()
-    };
+    let intent =
+        |action| Journal { intent: Some(Intent { id: 1, action, announced_at: Moment(0) }), ..idle.clone() };
     let back = GoingBack {
         from: ReleaseId::from("r2"),
         to: ReleaseId::from("r1"),
@@ -196,7 +206,10 @@ async fn details_are_read_while_something_is_under_way_or_nobody_knows() {
         (Some(candidate), &["inactive rev:r1", "rollouts", "tasks"][..]),
         (Some(back), &["inactive rev:r1", "rollouts", "tasks"]),
         (Some(intent(Action::Scale { desired: 1 })), &["rollouts", "tasks"]),
-        (Some(intent(Action::Register { release: ReleaseId::from("r1") })), &["revisions", "rollouts", "tasks"]),
+        (
+            Some(intent(Action::Register { release: ReleaseId::from("r1") })),
+            &["revisions", "rollouts", "tasks"],
+        ),
         (None, &["revisions", "rollouts", "tasks"]),
         (Some(idle), &[]),
     ] {
@@ -239,7 +252,8 @@ async fn what_could_not_be_read_is_unknown_and_never_empty() {
 
 #[tokio::test]
 async fn deployments_that_ecs_lists_are_the_better_account() {
-    let mut asked = Asked { service: Some(service()), rollouts: vec![rollout("arn:…")], ..Asked::default() };
+    let mut asked =
+        Asked { service: Some(service()), rollouts: vec![rollout("arn:…")], ..Asked::default() };
     let ids = |observed: &Observed| {
         let service = observed.service.known().unwrap().as_ref().unwrap();
         service.rollouts.iter().map(|rollout| rollout.id.clone()).collect::<Vec<_>>()
@@ -250,14 +264,18 @@ async fn deployments_that_ecs_lists_are_the_better_account() {
 }
 
 #[tokio::test]
-async fn a_service_that_is_not_there_has_no_deployments_whatever_asking_for_them_says() {
-    let asked = Asked { failing: Some("rollouts"), ..Asked::default() };
-    assert_eq!(look(&asked, None, false).await.service, Known::Known(None));
+async fn a_service_that_is_not_there_has_no_deployments_and_tasks_whatever_asking_for_them_says() {
+    for failing in ["rollouts", "tasks"] {
+        let asked = Asked { failing: Some(failing), ..Asked::default() };
+        let observed = look(&asked, None, false).await;
+        assert_eq!((observed.service, observed.tasks), (Known::Known(None), Known::Known(Vec::new())));
+    }
 }
 
 #[tokio::test]
 async fn kept_is_what_the_policy_admits_and_what_records_name() {
-    let images = vec![image("m1", "v1", 1), image("m2", "main-2", 2), image("m3", "main-3", 3), image("m4", "", 4)];
+    let images =
+        vec![image("m1", "v1", 1), image("m2", "main-2", 2), image("m3", "main-3", 3), image("m4", "", 4)];
     let asked = Asked { images, ..Asked::default() };
     let journal = journal(vec![record("r2", "m2", &[])]);
     assert_eq!(kept(&look(&asked, Some(&journal), false).await), ["m1", "m2"]);
@@ -321,7 +339,12 @@ async fn an_indexs_scan_is_the_worst_of_its_listed_platforms() {
 async fn scans_that_the_list_does_not_tell_are_asked_for_where_they_matter() {
     let found = Scan::Done(Some(Severity::High));
     let asked = Asked {
-        images: vec![index("i1", "v1", 1), image("c1", "", 1), scanned("m2", Scan::Done(None)), image("m3", "x", 3)],
+        images: vec![
+            index("i1", "v1", 1),
+            image("c1", "", 1),
+            scanned("m2", Scan::Done(None)),
+            image("m3", "x", 3),
+        ],
         children: BTreeMap::from([("i1".into(), vec![child("c1")])]),
         scans: BTreeMap::from([("c1".into(), found)]),
         ..Asked::default()

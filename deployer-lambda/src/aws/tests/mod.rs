@@ -102,11 +102,17 @@ async fn a_change_is_sent_again_only_while_nothing_happened() {
     let error = aws(&server).register(&body()).await.unwrap_err();
     assert_eq!((error.fault, server.requests().len()), (CallFault::Throttled, 3));
 
-    for answer in [Answer::error(500, "ServerException", "oops"), Answer::error(503, "", ""), Answer::HangUp] {
+    for answer in [Answer::error(500, "ServerException", "oops"), Answer::error(503, "", ""), Answer::HangUp]
+    {
         let server = Server::start(move |_| answer.clone()).await;
         for sent in [1, 2] {
             let error = aws(&server).update(&body()).await.unwrap_err();
-            assert_eq!((error.fault, server.requests().len()), (CallFault::Unknown, sent), "{}", error.chain());
+            assert_eq!(
+                (error.fault, server.requests().len()),
+                (CallFault::Unknown, sent),
+                "{}",
+                error.chain()
+            );
         }
     }
 }
@@ -134,7 +140,11 @@ async fn a_missing_permission_names_the_action_to_allow() {
     let error = aws.update(&body()).await.unwrap_err();
     assert_eq!(error.fault, CallFault::Denied);
     assert_eq!(error.what, "update service `shop`");
-    assert!(error.chain().contains("allow `iam:PassRole` in the policy of the deployer's role"), "{}", error.chain());
+    assert!(
+        error.chain().contains("allow `iam:PassRole` in the policy of the deployer's role"),
+        "{}",
+        error.chain()
+    );
     let error = aws.images().await.unwrap_err();
     assert_eq!(error.fault, CallFault::Denied);
     assert!(error.chain().contains("allow `ecr:DescribeImages`"), "{}", error.chain());
@@ -148,6 +158,44 @@ async fn nobody_listening_is_unknown() {
     let error = aws.update(&body()).await.unwrap_err();
     assert_eq!(error.fault, CallFault::Unknown);
     assert!(error.chain().contains("check the network"), "{}", error.chain());
+}
+
+#[tokio::test]
+async fn a_server_that_never_answers_is_unknown_within_the_limit_of_a_try() {
+    let server = Server::start(|_| Answer::Silence).await;
+    let aws = aws(&server);
+    let limit = ATTEMPT + Duration::from_secs(5);
+    let error = tokio::time::timeout(limit, aws.update(&body())).await.unwrap().unwrap_err();
+    assert_eq!((error.fault, server.requests().len()), (CallFault::Unknown, 1));
+    assert!(error.chain().contains("no answer in time"), "{}", error.chain());
+}
+
+#[tokio::test]
+async fn without_credentials_nothing_is_sent_and_a_person_must_act() {
+    let server = Server::start(|_| Answer::HangUp).await;
+    let config = SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(aws_config::Region::new(sigv4::REGION))
+        .credentials_provider(aws_sdk_ecs::config::SharedCredentialsProvider::new(NoCredentials))
+        .endpoint_url(server.url())
+        .build();
+    let error = Aws::new(&config, aws(&server).target).service().await.unwrap_err();
+    assert_eq!((error.fault, server.requests().len()), (CallFault::Denied, 0), "{}", error.chain());
+    assert!(error.chain().contains("give the function a role"), "{}", error.chain());
+}
+
+#[derive(Debug)]
+struct NoCredentials;
+
+impl aws_sdk_ecs::config::ProvideCredentials for NoCredentials {
+    fn provide_credentials<'a>(&'a self) -> aws_credential_types::provider::future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        use aws_credential_types::provider::error::CredentialsError;
+        let none = Err(CredentialsError::not_loaded("nothing is set"));
+        aws_credential_types::provider::future::ProvideCredentials::ready(none)
+    }
 }
 
 #[tokio::test]
@@ -215,7 +263,11 @@ async fn tasks_are_described_a_hundred_at_a_time() {
     let server = Server::start(|request| {
         let arns = |from: usize, to: usize| (from..to).map(|n| format!("t/{n:03}")).collect::<Vec<_>>();
         let asked = request.json();
-        Answer::json(&match (request.operation(), asked["desiredStatus"].as_str(), asked["nextToken"].as_str()) {
+        Answer::json(&match (
+            request.operation(),
+            asked["desiredStatus"].as_str(),
+            asked["nextToken"].as_str(),
+        ) {
             ("ListTasks", Some("RUNNING"), None) => json!({"taskArns": arns(0, 100), "nextToken": "more"}),
             ("ListTasks", Some("RUNNING"), Some(_)) => json!({"taskArns": arns(100, 140)}),
             // One stopped in between.
@@ -277,7 +329,8 @@ async fn the_consoles_tags_go_to_the_revision_and_to_the_service_that_runs_it() 
 
 #[tokio::test]
 async fn images_are_read_page_by_page_and_indexes_by_their_manifest() {
-    let manifest = r#"{"manifests": [{"digest": "sha256:c1", "platform": {"os": "linux", "architecture": "arm64"}}]}"#;
+    let manifest =
+        r#"{"manifests": [{"digest": "sha256:c1", "platform": {"os": "linux", "architecture": "arm64"}}]}"#;
     let server = Server::start(move |request| {
         let index = "application/vnd.oci.image.index.v1+json";
         Answer::json(&match request.operation() {
@@ -341,7 +394,10 @@ async fn an_image_is_kept_by_putting_its_very_manifest_again() {
     kept.unwrap();
     assert_eq!(sent[1]["imageManifest"], "{ \"a\":1}");
     assert_eq!(sent[1]["imageManifestMediaType"], "application/vnd.docker.distribution.manifest.v2+json");
-    assert_eq!((&sent[1]["imageTag"], &sent[1]["imageDigest"]), (&json!("landfall-keep-1"), &json!("sha256:aa")));
+    assert_eq!(
+        (&sent[1]["imageTag"], &sent[1]["imageDigest"]),
+        (&json!("landfall-keep-1"), &json!("sha256:aa"))
+    );
     keeping("ImageAlreadyExistsException", "").await.0.unwrap();
     keeping("ImageTagAlreadyExistsException", "sha256:aa").await.0.unwrap();
     let (kept, _) = keeping("ImageTagAlreadyExistsException", "sha256:bb").await;
@@ -374,7 +430,7 @@ async fn alarms_of_both_kinds_are_read() {
     let sent = &server.requests()[0];
     assert!(sent.path.ends_with("/operation/DescribeAlarms"), "{}", sent.path);
     assert!(sent.text().contains("CompositeAlarm") && sent.text().contains("MetricAlarm"));
-    assert_eq!(aws(&server).alarms(&[]).await.unwrap(), []);
+    assert_eq!(self::aws(&server).alarms(&[]).await.unwrap(), []);
     assert_eq!(server.requests().len(), 1);
 }
 
@@ -420,8 +476,10 @@ async fn an_idle_look_at_a_thousand_images_costs_six_calls() {
             return Answer::cbor(&json!({"MetricAlarms": [], "CompositeAlarms": []}));
         }
         let images: Vec<Value> = (0..1000)
-            .map(|n| json!({"imageDigest": format!("sha256:{n}"), "imageTags": [format!("v1.0.{n}")],
-                            "imagePushedAt": f64::from(n)}))
+            .map(|n| {
+                json!({"imageDigest": format!("sha256:{n}"), "imageTags": [format!("v1.0.{n}")],
+                            "imagePushedAt": f64::from(n)})
+            })
             .collect();
         Answer::json(&match request.operation() {
             "DescribeImages" => json!({"imageDetails": images}),
@@ -436,11 +494,13 @@ async fn an_idle_look_at_a_thousand_images_costs_six_calls() {
     journals.write(&Journal { format: FORMAT, revision: 1, ..Journal::default() }, None).await.unwrap();
     let fence = LedgerFence::new(shared, || signature(Moment(0), Uuid::new_v4()));
     crate::apply::ports::Fence::reject(&fence, "sha256:7", "bad").await.unwrap();
-    let asked = || [Operation::Get, Operation::List].map(|operation| store.calls_of(operation)).iter().sum::<u64>();
+    let asked =
+        || [Operation::Get, Operation::List].map(|operation| store.calls_of(operation)).iter().sum::<u64>();
     let (before, aws) = (asked(), aws(&server));
     let (journal, _) = journals.read().await.unwrap().unwrap();
     let world = observe::World { registry: &aws, cluster: &aws, alarms: &aws, rejections: &fence };
-    let admits = |images: &[crate::observe::facts::Image]| images.iter().rev().map(|i| i.digest.clone()).collect();
+    let admits =
+        |images: &[crate::observe::facts::Image]| images.iter().rev().map(|i| i.digest.clone()).collect();
     let look = Look {
         journal: Some(&journal),
         admits: &admits,

@@ -45,6 +45,8 @@ pub enum Answer {
     Cbor(Vec<u8>),
     /// Closes without a word.
     HangUp,
+    /// Keeps the line and says nothing.
+    Silence,
 }
 
 impl Answer {
@@ -65,7 +67,7 @@ impl Answer {
         let (status, kind, body) = match self {
             Answer::Text(status, kind, body) => (*status, *kind, body.as_bytes().to_vec()),
             Answer::Cbor(body) => (200, "application/cbor", body.clone()),
-            Answer::HangUp => return None,
+            Answer::HangUp | Answer::Silence => return None,
         };
         let mut bytes = format!(
             "HTTP/1.1 {status} X\r\ncontent-type: {kind}\r\nsmithy-protocol: rpc-v2-cbor\r\ncontent-length: {}\r\n\r\n",
@@ -130,7 +132,11 @@ async fn serve(mut stream: TcpStream, kept: Arc<Mutex<Vec<Request>>>, script: Ar
             request.nth = kept.len() + 1;
             kept.push(request.clone());
         }
-        let Some(answer) = script(&request).bytes() else { return };
+        let answer = script(&request);
+        if matches!(answer, Answer::Silence) {
+            std::future::pending::<()>().await;
+        }
+        let Some(answer) = answer.bytes() else { return };
         if stream.write_all(&answer).await.is_err() {
             return;
         }

@@ -147,7 +147,13 @@ async fn a_refused_write_is_told_as_such() {
     assert_eq!(one.write(&journal(1), None).await.unwrap_err().fault, CallFault::Denied);
     let mut over = journal(1);
     over.outbox = vec![
-        Notice { id: 1, at: Moment(0), urgency: Urgency::Info, subject: String::new(), text: String::new() };
+        Notice {
+            id: 1,
+            at: Moment(0),
+            urgency: Urgency::Info,
+            subject: String::new(),
+            text: String::new()
+        };
         OUTBOX_MAX + 1
     ];
     let error = one.write(&over, None).await.unwrap_err();
