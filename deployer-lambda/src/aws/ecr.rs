@@ -209,7 +209,9 @@ fn image_of(detail: &ImageDetail) -> Option<Image> {
     let kind = detail.image_manifest_media_type().unwrap_or_default();
     let is_index = kind == OCI_INDEX || kind == DOCKER_INDEX;
     let artifact = detail.artifact_media_type();
-    let is_container = is_index || artifact.is_none_or(|kind| CONTAINER_CONFIGS.contains(&kind));
+    // Stand-ins for ECR repeat the manifest's type there; no artifact has that.
+    let is_config = |artifact: &str| CONTAINER_CONFIGS.contains(&artifact) || artifact == kind;
+    let is_container = is_index || artifact.is_none_or(is_config);
     let refers_to_another = detail.subject_manifest_digest().is_some();
     let is_there = matches!(detail.image_status(), None | Some(ImageStatus::Active));
     if !is_container || refers_to_another || !is_there {
