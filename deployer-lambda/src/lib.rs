@@ -6,6 +6,7 @@
 //! speak of; `reconcile` is the loop around them; `aws` is the only room that knows the SDKs.
 
 pub mod apply;
+pub mod aws;
 pub mod event;
 pub mod fault;
 pub mod journal;

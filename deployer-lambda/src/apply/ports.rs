@@ -15,8 +15,14 @@ pub trait Deploy: Send + Sync {
     async fn create(&self, body: &Value) -> Result<(), CallError>;
     /// UpdateService.
     async fn update(&self, body: &Value) -> Result<(), CallError>;
-    /// TagResource, of a revision and of the service: the console's view. Keys and values are sanitised already.
-    async fn tag(&self, revision: &RevisionArn, tags: &[(String, String)]) -> Result<(), CallError>;
+    /// TagResource, of a revision and, where it is what the service runs, of the service: the console's view. Keys and
+    /// values are sanitised already.
+    async fn tag(
+        &self,
+        revision: &RevisionArn,
+        tags: &[(String, String)],
+        service_too: bool,
+    ) -> Result<(), CallError>;
 }
 
 /// The ledger's rejections.

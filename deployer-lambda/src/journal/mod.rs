@@ -4,7 +4,14 @@
 //! race looks again. The ledger is the authority on rejection; the journal explains.
 //! Neighbours: release before it; plan writes the next journal, apply stores it. Types are pure; `store` is not.
 
+mod bounds;
+#[cfg(test)]
+pub(crate) mod samples;
+pub mod store;
+
 use serde::{Deserialize, Serialize};
+
+pub use bounds::Forgotten;
 
 use crate::observe::facts::Child;
 pub use crate::policy::Urgency;
@@ -18,6 +25,8 @@ pub const KEY: &str = "_landfall/releases.json";
 pub const RECORDS_MAX: usize = 100;
 /// Pushes that are remembered to tell a lost event.
 pub const PUSHES_MAX: usize = 50;
+/// Notices that wait to be sent.
+pub const OUTBOX_MAX: usize = 50;
 
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Journal {
@@ -73,6 +82,23 @@ pub struct Journal {
     /// What a person released again and the ledger still rejects.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub wanted_releases: Vec<Wanted>,
+    /// The announced call that was refused last; gone once a call of its kind is done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<LastError>,
+}
+
+/// A call that AWS or the ledger understood and refused: nothing happened.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct LastError {
+    pub action: Action,
+    /// What, why and what to do, in one line.
+    pub text: String,
+    /// Credentials do not suffice: a person must act.
+    pub denied: bool,
+    /// Of the last time.
+    pub at: Moment,
+    /// How often in a row.
+    pub times: u32,
 }
 
 /// A call that was announced. Whoever finds it old finishes or drops it.
@@ -150,6 +176,33 @@ pub struct Record {
     /// The verdict that the console's tags show.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mirrored: Option<Verdict>,
+}
+
+impl Record {
+    /// A release that was picked and nothing more.
+    pub fn of(release: ReleaseId, digest: Digest, picked_at: Moment) -> Record {
+        Record {
+            release,
+            digest,
+            children: Vec::new(),
+            tags: Vec::new(),
+            version: None,
+            pushed_at: Moment::default(),
+            revision: None,
+            verdict: Verdict::Proving,
+            reason: String::new(),
+            picked_at,
+            pointed_at: None,
+            running_at: None,
+            completed_at: None,
+            verdict_at: None,
+            blocked_times: 0,
+            retry_at: None,
+            alarms_before: Vec::new(),
+            keep: None,
+            mirrored: None,
+        }
+    }
 }
 
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]

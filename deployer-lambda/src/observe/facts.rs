@@ -34,14 +34,15 @@ pub struct Observed {
     pub images: Known<Vec<Image>>,
     /// `None`: there is no such service (or it is INACTIVE).
     pub service: Known<Option<Service>>,
-    /// Tasks of the service, running ones and those that stopped within the last hour or so.
+    /// Tasks of the service, running ones and those that stopped within the last hour or so. Read where the journal has
+    /// something under way, where there is no journal, and where a person asks; else empty.
     pub tasks: Known<Vec<Task>>,
     /// The alarms that the service's deployments watch.
     pub alarms: Known<Vec<Alarm>>,
     /// Release ids and image digests that the ledger rejects: the authority on it.
     pub rejected: Known<BTreeSet<String>>,
-    /// Registered revisions of the family that carry a release tag, newest first. Read where the journal announces a
-    /// registration, or where there is no journal; else empty.
+    /// Registered revisions of the family, newest first. Read where the journal announces a registration, or where there
+    /// is no journal; else empty.
     pub revisions: Known<Vec<Revision>>,
     /// Of the journal's proven revisions, those that are no longer ACTIVE. Read while a release is under proof or
     /// taken back; else empty.

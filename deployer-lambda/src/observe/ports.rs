@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 
-use super::facts::{Alarm, Child, Image, Revision, Service, Task};
+use super::facts::{Alarm, Child, Image, Revision, Rollout, Scan, Service, Task};
 use crate::journal::Journal;
 use crate::release::{Digest, RevisionArn};
 
@@ -19,6 +19,23 @@ pub struct CallError {
     pub fault: CallFault,
     #[source]
     pub source: Box<dyn std::error::Error + Send + Sync>,
+}
+
+impl CallError {
+    /// What was being done, and every cause, in one line.
+    pub fn chain(&self) -> String {
+        let mut chain = self.what.clone();
+        let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(self.source.as_ref());
+        while let Some(error) = cause {
+            let text = error.to_string();
+            // The SDK's own errors repeat what ours say of them, and "service error" says nothing.
+            if !chain.contains(&text) && text != "service error" {
+                chain = format!("{chain}: {text}");
+            }
+            cause = error.source();
+        }
+        chain
+    }
 }
 
 /// By what the caller should do about it.
@@ -34,19 +51,42 @@ pub enum CallFault {
     Refused,
 }
 
+impl From<ledger::store::Fault> for CallFault {
+    fn from(fault: ledger::store::Fault) -> CallFault {
+        use ledger::store::Fault;
+        match fault {
+            Fault::Unknown | Fault::Conflict => CallFault::Unknown,
+            Fault::Denied => CallFault::Denied,
+            Fault::NoSuchBucket | Fault::NoSuchUpload | Fault::Refused => CallFault::Refused,
+        }
+    }
+}
+
 /// ECR, for one repository.
 #[async_trait]
 pub trait Registry: Send + Sync {
     /// All images, untagged ones too, as DescribeImages tells: `children` is empty for manifests, `None` for indexes.
+    /// What is no image of a container (signatures, charts) is left out, and so is what cannot be pulled.
     async fn images(&self) -> Result<Vec<Image>, CallError>;
     /// The platforms of these indexes (BatchGetImage). Digests that are gone are left out.
     async fn children(&self, indexes: &[Digest]) -> Result<BTreeMap<Digest, Vec<Child>>, CallError>;
+    /// What the scans of these images found (DescribeImageScanFindings): the newer basic scanning tells nothing in
+    /// DescribeImages. Where that is all there is, an empty map.
+    async fn scans(&self, digests: &[Digest]) -> Result<BTreeMap<Digest, Scan>, CallError> {
+        let _ = digests;
+        Ok(BTreeMap::new())
+    }
 }
 
 /// ECS, for one service.
 #[async_trait]
 pub trait Cluster: Send + Sync {
+    /// By one call; its rollouts are those that DescribeServices tells.
     async fn service(&self) -> Result<Option<Service>, CallError>;
+    /// The service's deployments by the API of their own, newest first; empty where that lists none.
+    async fn rollouts(&self) -> Result<Vec<Rollout>, CallError> {
+        Ok(Vec::new())
+    }
     async fn tasks(&self) -> Result<Vec<Task>, CallError>;
     /// The newest registered revisions of the family, newest first, at most a page.
     async fn revisions(&self) -> Result<Vec<Revision>, CallError>;
