@@ -9,6 +9,8 @@
 //!
 //! Flow: api → deployment ← scheduler → tasks → events. settings and definition read requests; view answers.
 //!
+//! The Describe calls build JSON and are as dear as that; who runs thousands of worlds reads [`Ecs::service`] instead.
+//!
 //! What no source settles is a switch in [`Variants`]. What the model does not have: several clusters, load balancers,
 //! task protection, task sets, DAEMON services, deleting a service.
 
@@ -135,6 +137,10 @@ impl Ecs {
 
     pub fn config(&self) -> &Config {
         &self.config
+    }
+
+    pub fn definitions(&self) -> &Definitions {
+        &self.definitions
     }
 
     pub fn definition(&self, id: DefinitionId) -> &Definition {

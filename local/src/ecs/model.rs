@@ -349,7 +349,7 @@ pub enum TaskCommand {
 pub enum StartFailure {
     /// The image could not be pulled, a secret not be read, a log group not be found.
     Resources,
-    /// No room for it. It never gets to be a task that is described.
+    /// No room for it. It is not described afterwards; that it was there at all, and told of, is the model's liberty.
     Placement,
 }
 

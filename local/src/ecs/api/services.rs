@@ -39,7 +39,8 @@ impl Ecs {
         }
         check_rolling(request)?;
         let definition = self.deployable(text(request, "taskDefinition")?)?;
-        let desired = count(request)?.unwrap_or(0);
+        let missing = || EcsError::InvalidParameter("desiredCount can not be blank.".into());
+        let desired = count(request)?.ok_or_else(missing)?;
         let settings = Arc::new(Settings::parse(configuration(request)?.unwrap_or_default())?);
         let tags = tags::parse(request.get("tags"))?;
         let name: Arc<str> = name.into();

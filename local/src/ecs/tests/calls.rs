@@ -79,6 +79,11 @@ fn what_ecs_would_refuse_is_refused_and_nothing_changes() {
         ("RegisterTaskDefinition", bad_tag, "InvalidParameterException"),
         ("DescribeTaskDefinition", json!({ "taskDefinition": "worker:9" }), "ClientException"),
         ("DescribeTaskDefinition", json!({ "taskDefinition": "worker:0" }), "ClientException"),
+        (
+            "CreateService",
+            json!({ "serviceName": "b", "taskDefinition": "worker" }),
+            "InvalidParameterException",
+        ),
         ("UpdateService", json!({ "service": "worker", "taskDefinition": "worker:9" }), "ClientException"),
         ("UpdateService", json!({ "service": "nobody" }), "ServiceNotFoundException"),
         ("UpdateService", json!({ "service": "worker", "desiredCount": -1 }), "InvalidParameterException"),
