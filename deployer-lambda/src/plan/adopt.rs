@@ -7,6 +7,7 @@ use super::draft::Draft;
 use super::{Facts, Happened, Inputs};
 use crate::journal::{Record, Verdict};
 use crate::observe::facts::RolloutState;
+use crate::policy::Admitted;
 use crate::release::{Digest, ReleaseId};
 
 /// Notes what runs, where there is a service and no journal.
@@ -35,27 +36,22 @@ pub(super) fn look(draft: &mut Draft, inputs: &Inputs<'_>, facts: &Facts<'_>) {
     });
     let tags = image.map(|image| image.tags.clone()).unwrap_or_default();
     let pushed_at = image.map(|image| image.pushed_at).unwrap_or_default();
-    let version = super::desired::rank(inputs.policy, &tags, pushed_at).and_then(|rank| rank.version);
+    let admitted = inputs.policy.admits_any(tags.iter().map(String::as_str));
+    let version = match admitted {
+        Some(Admitted::Version(version)) => Some(version.to_string()),
+        Some(Admitted::Name) | None => None,
+    };
     let record = Record {
-        release: release.clone(),
-        digest,
         children: image.and_then(|image| image.children.clone()).unwrap_or_default(),
         tags,
-        version: version.map(|version| version.to_string()),
+        version,
         pushed_at,
         revision: Some(service.revision.clone()),
         verdict: if underway { Verdict::Proving } else { Verdict::Healthy },
         reason: "found running without a journal, and taken over as it is".to_owned(),
-        picked_at: inputs.now,
         pointed_at: Some(rollout.map_or(inputs.now, |rollout| rollout.created_at)),
-        running_at: None,
-        completed_at: None,
         verdict_at: (!underway).then_some(inputs.now),
-        blocked_times: 0,
-        retry_at: None,
-        alarms_before: Vec::new(),
-        keep: None,
-        mirrored: None,
+        ..Record::of(release.clone(), digest, inputs.now)
     };
     draft.journal.releases.push(record);
     if underway {

@@ -195,7 +195,7 @@ fn point(draft: &mut Draft, inputs: &Inputs<'_>, back: &GoingBack, to: &Record, 
     let action = Action::Point {
         release: to.release.clone(),
         revision: to.revision.clone().unwrap_or_default(),
-        own_rollback: !inputs.rules.own_rollback_off_when_going_back,
+        own_rollback: inputs.own_rollback && !inputs.rules.own_rollback_off_when_going_back,
         force,
     };
     let what = format!("point the service at {}, ECS's own rollback off", named(to));
@@ -232,7 +232,7 @@ fn failed(draft: &mut Draft, inputs: &Inputs<'_>, back: &GoingBack, to: &Record,
 
 /// The target runs: ECS's own rollback on again, then the verdicts.
 fn arrived(draft: &mut Draft, service: &Service, back: &GoingBack, to: &Record, inputs: &Inputs<'_>) -> Step {
-    if !service.own_rollback {
+    if inputs.own_rollback && !service.own_rollback {
         let what = "switch ECS's own rollback on again";
         let why = format!("{} runs again", named(to));
         return Some(draft.act(
@@ -274,7 +274,7 @@ pub(super) fn drift(draft: &mut Draft, inputs: &Inputs<'_>, facts: &Facts<'_>) -
     let revision = record.revision.clone()?;
     if service.revision == revision {
         draft.forget("drift", current.as_str());
-        return settle_own_rollback(draft, service, &current);
+        return settle_own_rollback(draft, inputs, service, &current);
     }
     let busy = service.rollouts.iter().any(|rollout| rollout.state == RolloutState::RollingBack);
     if busy {
@@ -294,7 +294,7 @@ pub(super) fn drift(draft: &mut Draft, inputs: &Inputs<'_>, facts: &Facts<'_>) -
     }
     draft.journal.drifts.push(inputs.now);
     draft.tallies.push(Tally::Drift);
-    let action = Action::Point { release: current.clone(), revision, own_rollback: true, force: false };
+    let action = Action::Point { release: current.clone(), revision, own_rollback: inputs.own_rollback, force: false };
     let what = format!("point the service at {} again", named(&record));
     let why = format!("it points at {}, which nobody announced", found.short());
     let undo = Some(format!("deploy the image of {}", found.short()));
@@ -302,11 +302,16 @@ pub(super) fn drift(draft: &mut Draft, inputs: &Inputs<'_>, facts: &Facts<'_>) -
 }
 
 /// A way back that lost its last step leaves ECS's own rollback off.
-fn settle_own_rollback(draft: &mut Draft, service: &Service, current: &ReleaseId) -> Step {
+fn settle_own_rollback(
+    draft: &mut Draft,
+    inputs: &Inputs<'_>,
+    service: &Service,
+    current: &ReleaseId,
+) -> Step {
     let at_rest = !service.rollouts.iter().any(|rollout| {
         matches!(rollout.state, RolloutState::Pending | RolloutState::InProgress | RolloutState::RollingBack)
     });
-    if service.own_rollback || draft.journal.candidate.is_some() || !at_rest {
+    if service.own_rollback || !inputs.own_rollback || draft.journal.candidate.is_some() || !at_rest {
         return None;
     }
     let what = "switch ECS's own rollback on again";

@@ -75,7 +75,7 @@ fn replaced(draft: &mut Draft, inputs: &Inputs<'_>, facts: &Facts<'_>, record: &
     let pinned_elsewhere = draft.journal.pin.as_ref().is_some_and(|pin| pin.release != record.release);
     match desired(inputs, facts, &draft.journal) {
         Desired::Release(choice) if choice.release != record.release => {
-            let newer = choice.rank > super::desired::rank_of(inputs, record);
+            let newer = super::desired::is_newer(inputs, &choice, record);
             let changed = choice.image.digest == record.digest;
             if !(newer || changed || pinned_elsewhere) {
                 return None;
@@ -140,7 +140,7 @@ fn point(
         next: "ECS starts its task beside the old one; then it is judged".to_owned(),
         undo,
     };
-    draft.act(Action::Point { release: id, revision, own_rollback: true, force }, decision)
+    draft.act(Action::Point { release: id, revision, own_rollback: inputs.own_rollback, force }, decision)
 }
 
 /// What became of it, and what follows.
@@ -368,7 +368,8 @@ fn tell_unapproved(draft: &mut Draft, inputs: &Inputs<'_>, facts: &Facts<'_>, sk
 fn start(draft: &mut Draft, inputs: &Inputs<'_>, choice: &Choice<'_>) -> Plan {
     let now = inputs.now;
     let image = choice.image;
-    let reason = match &choice.rank.version {
+    let version = choice.rank.version();
+    let reason = match &version {
         Some(version) => format!("`{}` is the newest image that the policy admits ({version})", choice.tag),
         None => format!("`{}` is the newest image that the policy admits", choice.tag),
     };
@@ -382,26 +383,15 @@ fn start(draft: &mut Draft, inputs: &Inputs<'_>, choice: &Choice<'_>) -> Plan {
     let earlier = draft.journal.record(&choice.release).cloned();
     draft.journal.releases.retain(|record| record.release != choice.release);
     draft.journal.releases.push(Record {
-        release: choice.release.clone(),
-        digest: image.digest.clone(),
         children: image.children.clone().unwrap_or_default(),
         tags: image.tags.clone(),
-        version: choice.rank.version.as_ref().map(ToString::to_string),
+        version,
         pushed_at: image.pushed_at,
         // A revision is a release: one that was registered before is taken again.
         revision: earlier.as_ref().and_then(|record| record.revision.clone()),
-        verdict: Verdict::Proving,
         reason: reason.clone(),
-        picked_at: now,
-        pointed_at: None,
-        running_at: None,
-        completed_at: None,
-        verdict_at: None,
         blocked_times: earlier.map_or(0, |record| record.blocked_times),
-        retry_at: None,
-        alarms_before: Vec::new(),
-        keep: None,
-        mirrored: None,
+        ..Record::of(choice.release.clone(), image.digest.clone(), now)
     });
     draft.journal.candidate = Some(choice.release.clone());
     draft.tallies.push(Tally::DeploymentStarted);

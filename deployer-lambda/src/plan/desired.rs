@@ -4,18 +4,36 @@
 //! unless a person pinned it: a registry that lost images must not downgrade production.
 //! Neighbours: policy and observe before it. Pure.
 
+use std::cmp::Ordering;
+
 use super::{Facts, Inputs, Skip};
 use crate::journal::{Journal, Record, Verdict};
 use crate::observe::facts::{Image, Scan};
-use crate::policy::{Order, Policy, TagRule};
-use crate::release::{Moment, ReleaseId};
+use crate::policy::{Admitted, Policy};
+use crate::release::{Digest, Moment, ReleaseId};
 
 /// How new an image is.
-#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Debug)]
 pub struct Rank {
-    /// None where the order is by push, or tags are no versions.
-    pub version: Option<semver::Version>,
+    pub admitted: Admitted,
     pub pushed_at: Moment,
+}
+
+impl Rank {
+    fn newer(&self, other: &Rank, inputs: &Inputs<'_>) -> Ordering {
+        if !inputs.rules.order_by_version {
+            return self.pushed_at.cmp(&other.pushed_at);
+        }
+        inputs.policy.newer((&self.admitted, self.pushed_at), (&other.admitted, other.pushed_at))
+    }
+
+    /// `1.2.3`, where the tag is a version.
+    pub fn version(&self) -> Option<String> {
+        match &self.admitted {
+            Admitted::Version(version) => Some(version.to_string()),
+            Admitted::Name => None,
+        }
+    }
 }
 
 /// An image and the release that it makes.
@@ -38,51 +56,41 @@ pub(super) enum Desired<'a> {
     Nothing { words: String, skip: Option<Skip> },
 }
 
-/// How new an image with these tags is; `None`: the policy admits none of them.
-pub fn rank(policy: &Policy, tags: &[String], pushed_at: Moment) -> Option<Rank> {
-    admitted(policy, tags, pushed_at).map(|(rank, _)| rank)
-}
-
-fn admitted(policy: &Policy, tags: &[String], pushed_at: Moment) -> Option<(Rank, String)> {
-    tags.iter()
-        .filter_map(|tag| {
-            let version = match &policy.tags {
-                TagRule::Semver(range) => {
-                    let version = semver::Version::parse(tag.strip_prefix('v').unwrap_or(tag)).ok()?;
-                    range.matches(&version).then_some(Some(version))?
-                }
-                TagRule::Pattern(pattern) => pattern.matches(tag).then_some(None)?,
-            };
-            let version = match policy.order {
-                Order::Version => version,
-                Order::PushTime => None,
-            };
-            Some((Rank { version, pushed_at }, tag.clone()))
-        })
-        .max()
-}
-
 /// All images that the policy admits, newest first.
 pub(super) fn choices<'a>(inputs: &Inputs<'_>, images: &'a [Image]) -> Vec<Choice<'a>> {
     let mut choices: Vec<Choice<'a>> = images
         .iter()
         .filter_map(|image| {
-            let (mut rank, tag) = admitted(inputs.policy, &image.tags, image.pushed_at)?;
-            if !inputs.rules.order_by_version {
-                rank.version = None;
-            }
-            Some(Choice { image, release: (inputs.release_of)(&image.digest), rank, tag })
+            let admitted = inputs.policy.admits_any(image.tags.iter().map(String::as_str))?;
+            let tag = image.tags.iter().find(|tag| inputs.policy.admits(tag).as_ref() == Some(&admitted))?;
+            let rank = Rank { admitted, pushed_at: image.pushed_at };
+            Some(Choice { image, release: (inputs.release_of)(&image.digest), rank, tag: tag.clone() })
         })
         .collect();
-    choices.sort_by(|a, b| b.rank.cmp(&a.rank));
+    choices.sort_by(|a, b| b.rank.newer(&a.rank, inputs));
     choices
 }
 
+/// The digests that the policy admits, newest first: what observing looks at closely.
+pub fn admitted(policy: &Policy, images: &[Image]) -> Vec<Digest> {
+    let mut admitted: Vec<(Admitted, &Image)> = images
+        .iter()
+        .filter_map(|image| Some((policy.admits_any(image.tags.iter().map(String::as_str))?, image)))
+        .collect();
+    admitted.sort_by(|a, b| policy.newer((&b.0, b.1.pushed_at), (&a.0, a.1.pushed_at)));
+    admitted.into_iter().map(|(_, image)| image.digest.clone()).collect()
+}
+
 /// How new a release was, as its record tells.
-pub(super) fn rank_of(inputs: &Inputs<'_>, record: &Record) -> Rank {
+pub(super) fn rank_of(record: &Record) -> Rank {
     let version = record.version.as_deref().and_then(|text| semver::Version::parse(text).ok());
-    let by_version = inputs.policy.order == Order::Version && inputs.rules.order_by_version;
-    Rank { version: version.filter(|_| by_version), pushed_at: record.pushed_at }
+    let admitted = version.map_or(Admitted::Name, Admitted::Version);
+    Rank { admitted, pushed_at: record.pushed_at }
+}
+
+/// Whether an image is newer than a record's.
+pub(super) fn is_newer(inputs: &Inputs<'_>, choice: &Choice<'_>, record: &Record) -> bool {
+    choice.rank.newer(&rank_of(record), inputs) == Ordering::Greater
 }
 
 /// What should run next, beside `current`.
@@ -92,7 +100,6 @@ pub(super) fn desired<'a>(inputs: &Inputs<'_>, facts: &Facts<'a>, journal: &Jour
         return pinned(choices, journal, &pin.release);
     }
     let current = journal.current.as_ref().and_then(|release| journal.record(release));
-    let floor = current.map(|record| rank_of(inputs, record));
     let mut passed: Option<(Skip, String)> = None;
     for choice in choices {
         let is_current = current.is_some_and(|record| record.release == choice.release);
@@ -100,7 +107,7 @@ pub(super) fn desired<'a>(inputs: &Inputs<'_>, facts: &Facts<'a>, journal: &Jour
         if is_current {
             break;
         }
-        if floor.as_ref().is_some_and(|floor| choice.rank <= *floor) && !same_image {
+        if current.is_some_and(|record| !is_newer(inputs, &choice, record)) && !same_image {
             passed.get_or_insert((Skip::Older, format!("`{}` is not newer than what runs", choice.tag)));
             break;
         }
@@ -207,5 +214,5 @@ pub(super) fn frozen(inputs: &Inputs<'_>, journal: &Journal) -> Option<String> {
     inputs
         .policy
         .frozen(inputs.now)
-        .map(|window| format!("the policy freezes releases now: {}", window.reason))
+        .map(|frozen| format!("the policy freezes releases now: {}", frozen.window.reason))
 }

@@ -4,11 +4,8 @@
 //! Neighbours: plan's steps write it. Pure.
 
 use super::{Decision, Happened, Inputs, Plan, Tally};
-use crate::journal::{Action, FORMAT, Intent, Journal, RECORDS_MAX, Verdict};
+use crate::journal::{Action, FORMAT, Intent, Journal};
 use crate::release::{Moment, ReleaseId};
-
-/// Topics told that are remembered.
-const TOLD_MAX: usize = 60;
 
 pub(super) struct Draft {
     before: Option<Journal>,
@@ -39,8 +36,6 @@ impl Draft {
             return false;
         }
         self.journal.told.push(key);
-        let surplus = self.journal.told.len().saturating_sub(TOLD_MAX);
-        self.journal.told.drain(..surplus);
         true
     }
 
@@ -74,7 +69,6 @@ impl Draft {
 
     fn plan(&mut self, action: Option<Action>, decision: Decision) -> Plan {
         let mut journal = std::mem::take(&mut self.journal);
-        trim(&mut journal);
         if let Some(action) = &action {
             let id = journal.revision + 1;
             let intent = Intent { id, action: action.clone(), announced_at: self.now };
@@ -95,29 +89,5 @@ impl Draft {
             happened: std::mem::take(&mut self.happened),
             tallies: std::mem::take(&mut self.tallies),
         }
-    }
-}
-
-/// Forgets the oldest records, but none that something depends on.
-fn trim(journal: &mut Journal) {
-    while journal.releases.len() > RECORDS_MAX {
-        let newest_proven = journal
-            .releases
-            .iter()
-            .filter(|record| record.verdict == Verdict::Healthy)
-            .max_by_key(|record| record.verdict_at)
-            .map(|record| record.release.clone());
-        let needed = |release: &ReleaseId| {
-            journal.current.as_ref() == Some(release)
-                || journal.candidate.as_ref() == Some(release)
-                || newest_proven.as_ref() == Some(release)
-                || journal.pin.as_ref().is_some_and(|pin| pin.release == *release)
-                || journal
-                    .going_back
-                    .as_ref()
-                    .is_some_and(|back| back.from == *release || back.to == *release)
-        };
-        let Some(at) = journal.releases.iter().position(|record| !needed(&record.release)) else { return };
-        journal.releases.remove(at);
     }
 }

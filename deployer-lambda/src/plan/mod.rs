@@ -34,6 +34,8 @@ pub struct Inputs<'a> {
     pub journal: Option<&'a Journal>,
     /// Which release an image makes with the templates of this build.
     pub release_of: &'a (dyn Fn(&Digest) -> ReleaseId + Sync),
+    /// Whether the service's settings let ECS roll back by itself.
+    pub own_rollback: bool,
     /// What the task definition runs on: `linux/arm64`.
     pub platform: &'a str,
     /// The image whose push woke us.
@@ -222,7 +224,6 @@ fn facts<'a>(inputs: &Inputs<'a>) -> Result<Facts<'a>, (String, String)> {
     }
     static NOTHING: BTreeSet<String> = BTreeSet::new();
     let (seen, rules) = (inputs.observed, inputs.rules);
-    const { assert!(std::mem::size_of::<Vec<Image>>() > 0) }
     static IMAGES: Vec<Image> = Vec::new();
     static TASKS: Vec<Task> = Vec::new();
     static ALARMS: Vec<Alarm> = Vec::new();
@@ -243,7 +244,7 @@ fn facts<'a>(inputs: &Inputs<'a>) -> Result<Facts<'a>, (String, String)> {
 fn note_push(draft: &mut Draft, inputs: &Inputs<'_>, facts: &Facts<'_>) {
     let Some(pushed) = inputs.pushed else { return };
     let admitted = facts.images.iter().any(|image| {
-        image.digest == *pushed && desired::rank(inputs.policy, &image.tags, image.pushed_at).is_some()
+        image.digest == *pushed && inputs.policy.admits_any(image.tags.iter().map(String::as_str)).is_some()
     });
     if admitted && !draft.journal.pushes.contains(pushed) {
         let pushes = &mut draft.journal.pushes;
