@@ -34,3 +34,5 @@ pub mod stage;
 pub mod story;
 
 pub mod ecs;
+
+pub mod cloud;

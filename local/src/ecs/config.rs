@@ -30,6 +30,11 @@ pub struct Config {
     pub stopped_kept_ms: Ms,
     /// "Amazon ECS service action events": SERVICE_STEADY_STATE is repeated; every 6 hours. None: never.
     pub steady_again_ms: Option<Ms>,
+    /// Start periods and intervals of health checks are shortened so many times, for those who look on. Timeouts of
+    /// checks and stops are not: they bound real work.
+    pub checks_hurry: u64,
+    /// Bake times are shortened so many times.
+    pub bake_hurry: u64,
     pub variants: Variants,
 }
 
@@ -46,6 +51,8 @@ impl Default for Config {
             backoff_most_ms: 27 * MINUTE,
             stopped_kept_ms: HOUR,
             steady_again_ms: Some(6 * HOUR),
+            checks_hurry: 1,
+            bake_hurry: 1,
             variants: Variants::default(),
         }
     }

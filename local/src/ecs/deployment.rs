@@ -301,6 +301,7 @@ pub fn settle(s: &mut Service, ctx: &mut Context<'_>) {
 pub fn bake_ms(of: &Deployment, ctx: &Context<'_>) -> Ms {
     let by_alarms = if of.settings.alarms.enable { ctx.config.variants.alarm_bake_ms } else { 0 };
     let bake = if of.is_rollback { 0 } else { of.settings.bake_ms.max(by_alarms) };
+    let bake = bake / ctx.config.bake_hurry.max(1);
     bake.max(ctx.config.steady_ms)
 }
 

@@ -196,7 +196,8 @@ fn verdict(task: &mut Task, passed: bool, ctx: &Context<'_>) -> Option<Health> {
         task.failed_checks = 0;
         return Some(Health::Healthy);
     }
-    if ctx.now >= started_at + check.start_period_ms || task.was_healthy {
+    let start_period = check.start_period_ms / ctx.config.checks_hurry.max(1);
+    if ctx.now >= started_at + start_period || task.was_healthy {
         task.failed_checks += 1;
     }
     Some(if task.failed_checks >= check.retries { Health::Unhealthy } else { task.health })

@@ -195,3 +195,23 @@ fn stopped_tasks_are_described_for_an_hour() {
     w.step();
     assert_eq!(w.call("DescribeTasks", &request)["failures"][0]["reason"], "MISSING");
 }
+
+#[test]
+fn a_hurried_model_checks_and_bakes_sooner_and_nothing_else() {
+    let mut w = World::new();
+    w.ecs = Ecs::new(Config { checks_hurry: 15, bake_hurry: 60, ..Config::default() });
+    let never = w.define("never", |_| never_passes());
+    w.create(&never, 1, json!({}));
+    // A start period of 30 s is one of 2 s: the first three checks, one each 10 s, count.
+    w.run_for(5 * SECOND + 30 * SECOND);
+    assert_eq!(w.s().tasks[0].health, Health::Unhealthy);
+
+    let mut w = World::new();
+    w.ecs = Ecs::new(Config { bake_hurry: 60, ..Config::default() });
+    let good = w.good("good");
+    w.create(&good, 1, json!({ "bakeTimeInMinutes": 10 }));
+    w.run_for(15 * SECOND + 9 * SECOND);
+    assert_eq!(w.s().primary().state, RolloutState::InProgress);
+    w.run_for(SECOND);
+    assert_eq!(w.s().primary().state, RolloutState::Completed);
+}
