@@ -6,10 +6,15 @@
 //! speak of; `reconcile` is the loop around them; `aws` is the only room that knows the SDKs.
 
 pub mod apply;
+pub mod clock;
+pub mod command;
 pub mod event;
 pub mod journal;
+pub mod logs;
 pub mod observe;
 pub mod plan;
 pub mod policy;
 pub mod release;
 pub mod render;
+pub mod report;
+pub mod serve;
