@@ -148,7 +148,7 @@ pub(super) fn give_up(draft: &mut Draft, inputs: &Inputs<'_>, from: &ReleaseId, 
         draft.journal.candidate = None;
     }
     if stop {
-        draft.journal.stopped = Some(Stopped { by: "policy on_no_target".to_owned(), at: now, desired: 1 });
+        draft.journal.stopped = Some(Stopped { by: "landfall".to_owned(), at: now, desired: 1, reason: words.to_owned() });
     }
     let what = if stop { "stop it and page" } else { "keep it running and page" };
     let next = "a newer image is released as soon as it is pushed";

@@ -249,7 +249,8 @@ fn failed(draft: &mut Draft, inputs: &Inputs<'_>, facts: &Facts<'_>, record: &Re
             draft
                 .journal
                 .wanted_rejects
-                .push(crate::journal::Wanted { what: what.clone(), reason: reason.clone() });
+                .push(crate::journal::Wanted {
+ what: what.clone(), reason: reason.clone(), by: "landfall".to_owned(), at: inputs.now });
             draft.act(Action::Reject { what, reason }, decision)
         }
     }
@@ -335,6 +336,7 @@ fn held(draft: &mut Draft, choice: &Choice<'_>, skip: Skip, words: &str) {
     if draft.first_time(&format!("held-{skip:?}"), choice.release.as_str()) {
         draft.happened.push(Happened::Held {
             release: choice.release.clone(),
+            digest: choice.image.digest.clone(),
             tag: choice.tag.clone(),
             skip,
             words: words.to_owned(),
