@@ -6,6 +6,7 @@
 //! speak of; `reconcile` is the loop around them; `aws` is the only room that knows the SDKs.
 
 pub mod apply;
+pub mod clock;
 pub mod event;
 pub mod journal;
 pub mod observe;
