@@ -7,6 +7,7 @@
 
 pub mod apply;
 pub mod clock;
+pub mod command;
 pub mod event;
 pub mod journal;
 pub mod logs;

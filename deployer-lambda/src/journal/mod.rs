@@ -236,6 +236,8 @@ pub struct Stopped {
     pub at: Moment,
     /// Tasks to come back to.
     pub desired: u32,
+    #[serde(default)]
+    pub reason: String,
 }
 
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
