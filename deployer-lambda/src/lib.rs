@@ -17,3 +17,4 @@ pub mod policy;
 pub mod release;
 pub mod render;
 pub mod report;
+pub mod serve;
