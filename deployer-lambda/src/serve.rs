@@ -282,7 +282,10 @@ mod tests {
         let world = Scripted::new(Some(Err("read the journal".to_owned())));
         let failed = handled(&world, PUSH, "events", 60_000).await.unwrap_err();
         let diagnostic = Diagnostic::from(failed);
-        assert_eq!((diagnostic.error_type.as_str(), diagnostic.error_message.as_str()), ("Failed", "read the journal"));
+        assert_eq!(
+            (diagnostic.error_type.as_str(), diagnostic.error_message.as_str()),
+            ("Failed", "read the journal")
+        );
         assert_eq!(world.failures(), 1);
     }
 

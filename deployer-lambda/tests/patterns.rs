@@ -189,6 +189,7 @@ fn read_all(directory: &str) -> BTreeMap<String, Value> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(directory);
     let mut files: Vec<PathBuf> =
         fs::read_dir(&path).expect("it is there").map(|entry| entry.expect("readable").path()).collect();
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "json"));
     files.sort();
     assert!(!files.is_empty(), "{} is empty", path.display());
     let read = |file: &PathBuf| {

@@ -30,7 +30,8 @@ pub fn is_rejected<'c>(
 ) -> bool {
     let names = [release.as_str(), digest.as_str()].into_iter();
     let names: Vec<&str> = names.chain(children.into_iter().map(|child| child.digest.as_str())).collect();
-    let wanted = |wishes: &[crate::journal::Wanted], name: &str| wishes.iter().any(|wanted| wanted.what == name);
+    let wanted =
+        |wishes: &[crate::journal::Wanted], name: &str| wishes.iter().any(|wanted| wanted.what == name);
     names.iter().any(|name| {
         let is_held = ledger.contains(*name) && !wanted(&journal.wanted_releases, name);
         is_held || wanted(&journal.wanted_rejects, name)
@@ -46,20 +47,22 @@ fn is_record_rejected(facts: &Facts<'_>, ledger: &BTreeSet<String>, record: &Rec
 pub fn rejection_of(journal: &Journal, release: &ReleaseId, digest: &Digest) -> String {
     let is_meant = |record: &&Record| record.release == *release || record.digest == *digest;
     let rejected = |record: &&Record| record.verdict == Verdict::Rejected;
-    let said = journal.releases.iter().rev().filter(is_meant).find(rejected).map(|record| record.reason.clone());
+    let said =
+        journal.releases.iter().rev().filter(is_meant).find(rejected).map(|record| record.reason.clone());
     said.unwrap_or_else(|| "by the ledger".to_owned())
 }
 
 /// Newest first, as the policy orders.
 pub fn newest_first(records: &mut [&Record], order: Order) {
-    records.sort_by(|a, b| key(b, order).cmp(&key(a, order)));
+    records.sort_by_key(|record| std::cmp::Reverse(key(record, order)));
 }
 
 fn key(record: &Record, order: Order) -> (Option<semver::Version>, Moment, Moment) {
     let version = match order {
-        Order::Version => record.version.as_deref().and_then(|text| {
-            semver::Version::parse(text.strip_prefix('v').unwrap_or(text)).ok()
-        }),
+        Order::Version => record
+            .version
+            .as_deref()
+            .and_then(|text| semver::Version::parse(text.strip_prefix('v').unwrap_or(text)).ok()),
         Order::PushTime => None,
     };
     (version, record.pushed_at, record.picked_at)
@@ -122,6 +125,8 @@ fn go_back(facts: &Facts<'_>, from: &Record, target: &Record, reason: &str, by: 
         cause: Cause::Person,
         begun_at: facts.now,
         pointed_at: None,
+        failed_times: 0,
+        retry_at: None,
     });
     let mut said =
         format!("going back from {} to {}; the former is rejected", shown_record(from), shown_record(target));
@@ -132,7 +137,9 @@ fn go_back(facts: &Facts<'_>, from: &Record, target: &Record, reason: &str, by: 
     }
     if is_older_than_another(facts, from, target) {
         journal.pin = Some(Pin { release: target.release.clone(), by: by.to_owned(), at: facts.now });
-        said.push_str(". A newer release is healthy too, so the target is pinned: `unpin` lets newer ones come again");
+        said.push_str(
+            ". A newer release is healthy too, so the target is pinned: `unpin` lets newer ones come again",
+        );
     }
     Answer::changes(journal, said)
 }
@@ -147,20 +154,34 @@ fn is_older_than_another(facts: &Facts<'_>, from: &Record, target: &Record) -> b
     })
 }
 
-/// The newest healthy release, else the newest that completed quietly, whose image is still there.
+/// The healthy release that was proven last, else the quiet one, that could run again: as the plan chooses by itself.
 fn target<'a>(facts: &Facts<'a>, from: &Record) -> Result<&'a Record, Refusal> {
-    let (images, ledger) = (known(&facts.observed.images)?, known(&facts.observed.rejected)?);
+    let ledger = known(&facts.observed.rejected)?;
     let is_other = |record: &&Record| record.release != from.release && is_proven(record);
     let mut records: Vec<&Record> = facts.journal.releases.iter().filter(is_other).collect();
     records.retain(|record| !is_record_rejected(facts, ledger, record));
-    newest_first(&mut records, facts.policy.order);
-    // Stable: newest first within each.
-    records.sort_by_key(|record| record.verdict != Verdict::Healthy);
-    let is_there = |record: &&&Record| images.iter().any(|image| image.digest == record.digest);
-    match (records.iter().find(is_there), records.first()) {
-        (Some(target), _) => Ok(*target),
-        (None, Some(gone)) => Err(Refusal::ImageGone { name: shown_record(gone) }),
-        (None, None) => Err(Refusal::NoTarget { from: shown_record(from) }),
+    records.sort_by_key(|record| (record.verdict != Verdict::Healthy, std::cmp::Reverse(record.verdict_at)));
+    let mut fault = Refusal::NoTarget { from: shown_record(from) };
+    for (at, record) in records.into_iter().enumerate() {
+        match can_run(facts, record) {
+            Ok(()) => return Ok(record),
+            // What is wrong with the first choice is what a person wants to know.
+            Err(refusal) if at == 0 => fault = refusal,
+            Err(_) => {}
+        }
+    }
+    Err(fault)
+}
+
+/// Whether it could run again: its image in the registry, its revision registered.
+fn can_run(facts: &Facts<'_>, record: &Record) -> Result<(), Refusal> {
+    let (images, inactive) = (known(&facts.observed.images)?, known(&facts.observed.inactive)?);
+    if !images.iter().any(|image| image.digest == record.digest) {
+        return Err(Refusal::ImageGone { name: shown_record(record) });
+    }
+    match &record.revision {
+        Some(revision) if !inactive.contains(revision) => Ok(()),
+        Some(_) | None => Err(Refusal::RevisionGone { name: shown_record(record) }),
     }
 }
 
@@ -184,10 +205,7 @@ fn target_named<'a>(facts: &Facts<'a>, from: &Record, to: &str) -> Result<&'a Re
         let reason = rejection_of(facts.journal, &target.release, &target.digest);
         return Err(Refusal::Rejected { name: shown_record(target), reason });
     }
-    match named.image {
-        Some(_) => Ok(target),
-        None => Err(Refusal::ImageGone { name: shown_record(target) }),
-    }
+    can_run(facts, target).map(|()| target)
 }
 
 /// Never again. What runs can only be rejected by leaving it.
@@ -214,7 +232,7 @@ pub fn reject(facts: &Facts<'_>, what: &str, reason: &str, by: &str) -> Result<A
     let mut journal = facts.journal.clone();
     journal.wanted_releases.retain(|wanted| wanted.what != target);
     if !ledger.contains(target) {
-        want(&mut journal.wanted_rejects, target, reason, by, facts);
+        want(&mut journal.wanted_rejects, target, reason, by);
     }
     for record in journal.releases.iter_mut().filter(|record| is_meant(record)) {
         if record.verdict != Verdict::Rejected {
@@ -224,8 +242,7 @@ pub fn reject(facts: &Facts<'_>, what: &str, reason: &str, by: &str) -> Result<A
         }
     }
     let is_rejected = |release: &ReleaseId| {
-        *release == named.release
-            || (named.by_digest && facts.journal.record(release).is_some_and(|record| is_meant(record)))
+        *release == named.release || (named.by_digest && facts.journal.record(release).is_some_and(&is_meant))
     };
     let mut said = format!("{} is rejected: it is never released before `release`", named.shown());
     if journal.candidate.as_ref().is_some_and(is_rejected) {
@@ -268,7 +285,7 @@ pub fn release(facts: &Facts<'_>, what: &str, reason: &str, by: &str) -> Result<
     let mut journal = facts.journal.clone();
     journal.wanted_rejects.retain(|wanted| !names.contains(&wanted.what));
     for held in names.intersection(ledger) {
-        want(&mut journal.wanted_releases, held, reason, by, facts);
+        want(&mut journal.wanted_releases, held, reason, by);
     }
     let is_meant =
         |record: &Record| names.contains(record.release.as_str()) || names.contains(record.digest.as_str());

@@ -115,8 +115,12 @@ pub enum Refusal {
     NotProven { name: String, verdict: String },
     #[error("{name} runs already: there is nothing to go back to there")]
     Running { name: String },
-    #[error("{name} cannot be deployed: its image is no longer in the registry; push it again, or name another")]
+    #[error(
+        "{name} cannot be deployed: its image is no longer in the registry; push it again, or name another"
+    )]
     ImageGone { name: String },
+    #[error("the task definition revision of {name} is no longer registered: `deploy` makes a new one")]
+    RevisionGone { name: String },
     #[error("{name} is rejected ({reason}); take that back first by `release`")]
     Rejected { name: String, reason: String },
     #[error("{name} is not rejected")]
@@ -125,7 +129,9 @@ pub enum Refusal {
         "tasks of {name} are still running: rejecting it now would make them end in the middle; wait for the handover"
     )]
     StillRunning { name: String },
-    #[error("`until` is `{got}`: expected a time to come, as `2026-12-24T18:00:00Z` or `2026-12-24T18:00:00+01:00`")]
+    #[error(
+        "`until` is `{got}`: expected a time to come, as `2026-12-24T18:00:00Z` or `2026-12-24T18:00:00+01:00`"
+    )]
     BadTime { got: String },
     #[error("render {name}: {why}")]
     Render { name: String, why: String },
@@ -154,6 +160,7 @@ impl Refusal {
             Refusal::NotProven { .. } => "not-proven",
             Refusal::Running { .. } => "running",
             Refusal::ImageGone { .. } => "image-gone",
+            Refusal::RevisionGone { .. } => "revision-gone",
             Refusal::Rejected { .. } => "rejected",
             Refusal::NotRejected { .. } => "not-rejected",
             Refusal::StillRunning { .. } => "still-running",

@@ -1,6 +1,6 @@
 //! Name: from what a person typed to the image or release that is meant.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use super::{DIGITS_MIN, Facts, Refusal, back, known};
 use crate::journal::Record;
@@ -46,7 +46,7 @@ pub fn shown_record(record: &Record) -> String {
 }
 
 /// Who is meant: an image by its digest alone, or one release of it.
-type Meant = BTreeMap<(Digest, Option<ReleaseId>), ()>;
+type Meant = BTreeSet<(Digest, Option<ReleaseId>)>;
 
 /// What `what` names, in this order: a tag that an image has, a digest or a release id in full; then what starts so
 /// (at least six digits, `sha256:` may be left out), and tags that an image had. What is exact beats what merely starts
@@ -61,18 +61,23 @@ pub fn find<'a>(facts: &Facts<'a>, what: &str) -> Result<Named<'a>, Refusal> {
     if meant.is_empty() {
         meant = loose(facts, images, what)?;
     }
-    let mut all = meant.into_keys();
-    match (all.next(), all.next()) {
-        (Some((digest, release)), None) => named(facts, images, digest, release, what),
-        (Some(first), Some(second)) => {
-            let candidates = [first, second].into_iter().chain(all);
-            let candidates = candidates.map(|(digest, release)| {
-                named(facts, images, digest, release, what).map(|named| named.shown())
-            });
-            let candidates = candidates.collect::<Result<Vec<_>, _>>()?;
+    let mut candidates = Vec::new();
+    for (digest, release) in meant {
+        let candidate = named(facts, images, digest, release, what)?;
+        // An image and the release that today's templates make of it are one answer to two questions.
+        let is_new =
+            |known: &Named<'_>| known.digest != candidate.digest || known.release != candidate.release;
+        if candidates.iter().all(is_new) {
+            candidates.push(candidate);
+        }
+    }
+    match candidates.len() {
+        0 => Err(not_found(what, images)),
+        1 => Ok(candidates.swap_remove(0)),
+        _ => {
+            let candidates = candidates.iter().map(Named::shown).collect();
             Err(Refusal::Ambiguous { what: what.to_owned(), candidates })
         }
-        (None, _) => Err(not_found(what, images)),
     }
 }
 
@@ -81,16 +86,16 @@ fn exact(facts: &Facts<'_>, images: &[Image], what: &str) -> Meant {
     for image in images {
         let is_child = image.children.iter().flatten().any(|child| child.digest.as_str() == what);
         if image.tags.iter().any(|tag| tag == what) || image.digest.as_str() == what || is_child {
-            meant.insert((image.digest.clone(), None), ());
+            meant.insert((image.digest.clone(), None));
         }
     }
     for record in &facts.journal.releases {
         let is_child = record.children.iter().any(|child| child.digest.as_str() == what);
         if record.digest.as_str() == what || is_child {
-            meant.insert((record.digest.clone(), None), ());
+            meant.insert((record.digest.clone(), None));
         }
         if record.release.as_str() == what {
-            meant.insert((record.digest.clone(), Some(record.release.clone())), ());
+            meant.insert((record.digest.clone(), Some(record.release.clone())));
         }
     }
     meant
@@ -99,7 +104,7 @@ fn exact(facts: &Facts<'_>, images: &[Image], what: &str) -> Meant {
 fn loose(facts: &Facts<'_>, images: &[Image], what: &str) -> Result<Meant, Refusal> {
     let mut meant = Meant::new();
     for record in facts.journal.releases.iter().filter(|record| record.tags.iter().any(|tag| tag == what)) {
-        meant.insert((record.digest.clone(), None), ());
+        meant.insert((record.digest.clone(), None));
     }
     let digits = what.strip_prefix("sha256:").unwrap_or(what);
     let is_hex = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -109,17 +114,16 @@ fn loose(facts: &Facts<'_>, images: &[Image], what: &str) -> Result<Meant, Refus
     if digits.len() < DIGITS_MIN {
         return if meant.is_empty() { Err(Refusal::TooShort { what: what.to_owned() }) } else { Ok(meant) };
     }
-    let starts = |digest: &Digest| {
-        digest.as_str().strip_prefix("sha256:").is_some_and(|hex| hex.starts_with(digits))
-    };
+    let starts =
+        |digest: &Digest| digest.as_str().strip_prefix("sha256:").is_some_and(|hex| hex.starts_with(digits));
     for image in images {
         if starts(&image.digest) || image.children.iter().flatten().any(|child| starts(&child.digest)) {
-            meant.insert((image.digest.clone(), None), ());
+            meant.insert((image.digest.clone(), None));
         }
     }
     for record in &facts.journal.releases {
         if starts(&record.digest) || record.children.iter().any(|child| starts(&child.digest)) {
-            meant.insert((record.digest.clone(), None), ());
+            meant.insert((record.digest.clone(), None));
         }
     }
     if digits.len() == what.len() {
@@ -131,14 +135,14 @@ fn loose(facts: &Facts<'_>, images: &[Image], what: &str) -> Result<Meant, Refus
 /// Releases whose id starts so; those of the journal, and what today's templates would make of an image.
 fn add_releases(facts: &Facts<'_>, images: &[Image], digits: &str, meant: &mut Meant) {
     for record in facts.journal.releases.iter().filter(|record| record.release.as_str().starts_with(digits)) {
-        meant.insert((record.digest.clone(), Some(record.release.clone())), ());
+        meant.insert((record.digest.clone(), Some(record.release.clone())));
     }
     for image in images {
         // An image that cannot be rendered has no release id that anybody could have seen.
         if let Ok(rendered) = (facts.rendered)(&image.digest)
             && rendered.release.as_str().starts_with(digits)
         {
-            meant.insert((image.digest.clone(), Some(rendered.release)), ());
+            meant.insert((image.digest.clone(), Some(rendered.release)));
         }
     }
 }

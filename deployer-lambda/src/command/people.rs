@@ -18,7 +18,10 @@ pub fn deploy(facts: &Facts<'_>, what: &str, by: &str) -> Result<Answer, Refusal
         return Ok(answer);
     }
     if is_newest && pinned.is_none() {
-        return Ok(Answer::nothing(format!("{name} is what the policy asks for: the next look takes it{waits}")));
+        return Ok(Answer::nothing(match running(facts) {
+            Ok(record) if record.release == named.release => format!("{name} runs already"),
+            Ok(_) | Err(_) => format!("{name} is what the policy asks for: the next look takes it{waits}"),
+        }));
     }
     if pinned.is_some_and(|pin| pin.release == named.release) {
         return Ok(Answer::nothing(format!("{name} is pinned already{waits}")));
@@ -74,7 +77,8 @@ pub fn unpin(facts: &Facts<'_>) -> Answer {
     match journal.pin.take() {
         None => Answer::nothing("nothing is pinned"),
         Some(pin) => {
-            let said = format!("release {} is unpinned: the next look takes what the policy asks for", pin.release);
+            let said =
+                format!("release {} is unpinned: the next look takes what the policy asks for", pin.release);
             Answer::changes(journal, said)
         }
     }
@@ -109,6 +113,7 @@ pub fn stop(facts: &Facts<'_>, reason: &str, by: &str) -> Result<Answer, Refusal
     let service = known(&facts.observed.service)?.as_ref().ok_or(Refusal::NoService)?;
     let mut journal = facts.journal.clone();
     let desired = service.desired.max(1);
+    journal.scale_to = None;
     journal.stopped =
         Some(Stopped { by: by.to_owned(), at: facts.now, desired, reason: reason.trim().to_owned() });
     let said = format!(
@@ -122,7 +127,10 @@ pub fn start(facts: &Facts<'_>) -> Answer {
     let mut journal = facts.journal.clone();
     match journal.stopped.take() {
         None => Answer::nothing("the service is not stopped"),
-        Some(stopped) => Answer::changes(journal, format!("the service goes back to {} tasks", stopped.desired)),
+        Some(stopped) => {
+            journal.scale_to = Some(stopped.desired);
+            Answer::changes(journal, format!("the service goes back to {} tasks", stopped.desired))
+        }
     }
 }
 
@@ -141,7 +149,8 @@ pub fn freeze(facts: &Facts<'_>, until: Option<&str>, reason: &str, by: &str) ->
     let mut journal = facts.journal.clone();
     journal.freeze = Some(Freeze { by: by.to_owned(), at: facts.now, until: end, reason });
     let end = end.map_or_else(|| "`unfreeze`".to_owned(), rfc3339);
-    let said = format!("no new release starts before {end}; a verdict or a way back that is under way goes on");
+    let said =
+        format!("no new release starts before {end}; a verdict or a way back that is under way goes on");
     Ok(Answer::changes(journal, said))
 }
 
@@ -149,7 +158,9 @@ pub fn unfreeze(facts: &Facts<'_>) -> Answer {
     let mut journal = facts.journal.clone();
     match journal.freeze.take() {
         None => Answer::nothing("nothing is frozen, but for the windows in policy.toml"),
-        Some(_) => Answer::changes(journal, "new releases may start again, but for the windows in policy.toml"),
+        Some(_) => {
+            Answer::changes(journal, "new releases may start again, but for the windows in policy.toml")
+        }
     }
 }
 
@@ -174,7 +185,9 @@ fn waits(facts: &Facts<'_>) -> String {
     if let Some(stopped) = &journal.stopped {
         holds.push(format!("it is stopped ({})", stopped.reason));
     }
-    if let Some(freeze) = journal.freeze.as_ref().filter(|freeze| freeze.until.is_none_or(|end| end > facts.now)) {
+    if let Some(freeze) =
+        journal.freeze.as_ref().filter(|freeze| freeze.until.is_none_or(|end| end > facts.now))
+    {
         holds.push(format!("it is frozen ({})", freeze.reason));
     }
     if let Some(back) = &journal.going_back {
@@ -187,9 +200,8 @@ fn waits(facts: &Facts<'_>) -> String {
 }
 
 /// A wish about the ledger, once.
-pub fn want(wishes: &mut Vec<Wanted>, what: &str, reason: &str, by: &str, facts: &Facts<'_>) {
+pub fn want(wishes: &mut Vec<Wanted>, what: &str, reason: &str, by: &str) {
     if wishes.iter().all(|wanted| wanted.what != what) {
-        let (reason, by) = (reason.trim().to_owned(), by.to_owned());
-        wishes.push(Wanted { what: what.to_owned(), reason, by, at: facts.now });
+        wishes.push(Wanted { what: what.to_owned(), reason: format!("{by}: {}", reason.trim()) });
     }
 }

@@ -51,7 +51,10 @@ pub fn status(facts: &Facts<'_>) -> Answer {
     }
     if let Some(stopped) = &journal.stopped {
         let at = rfc3339(stopped.at);
-        add("stopped", json!({"by": stopped.by, "at": at, "why": stopped.reason, "desired": stopped.desired}));
+        add(
+            "stopped",
+            json!({"by": stopped.by, "at": at, "why": stopped.reason, "desired": stopped.desired}),
+        );
     }
     let unknown = unknown(facts);
     if !unknown.is_empty() {
@@ -258,7 +261,10 @@ pub fn differences(facts: &Facts<'_>, what: Option<&str>) -> Result<Answer, Refu
 /// What differs between two releases, key by key.
 pub fn diff(from: &Side, to: &Side) -> Answer {
     if from.release == to.release {
-        return Answer::shows(format!("no difference: release {} runs", from.release), json!({"changes": []}));
+        return Answer::shows(
+            format!("no difference: release {} runs", from.release),
+            json!({"changes": []}),
+        );
     }
     let mut changes = Vec::new();
     let mut untold = Vec::new();
@@ -269,8 +275,12 @@ pub fn diff(from: &Side, to: &Side) -> Answer {
     for (name, before, after) in documents {
         match (before, after) {
             (Some(before), Some(after)) => changed(name, Some(before), Some(after), &mut changes),
-            (None, _) => untold.push(format!("the {name} that release {} was made from is not known", from.release)),
-            (_, None) => untold.push(format!("the {name} that release {} was made from is not known", to.release)),
+            (None, _) => {
+                untold.push(format!("the {name} that release {} was made from is not known", from.release))
+            }
+            (_, None) => {
+                untold.push(format!("the {name} that release {} was made from is not known", to.release))
+            }
         }
     }
     let image = if from.digest == to.digest { "the same image" } else { "another image" };

@@ -38,20 +38,7 @@ fn render(digest: &Digest) -> Result<Rendered, String> {
 }
 
 fn policy() -> Policy {
-    Policy {
-        tags: TagRule::Semver(semver::VersionReq::STAR),
-        order: Order::Version,
-        bake_ms: 600_000,
-        approval: false,
-        freezes: Vec::new(),
-        scan: ScanGate { passes: Some(Severity::High), wait_ms: 0 },
-        rollback: true,
-        on_no_target: OnNoTarget::Keep,
-        supersede: Supersede::AfterVerdict,
-        rollout_slow_ms: 1_800_000,
-        retry_first_ms: 60_000,
-        retry_max_ms: 3_600_000,
-    }
+    Policy::parse("").unwrap()
 }
 
 fn image(letter: char, tag: &str) -> Image {
@@ -76,7 +63,7 @@ fn record(letter: char, tag: &str, number: u32, verdict: Verdict) -> Record {
         pointed_at: None,
         running_at: None,
         completed_at: Some(Moment(1)),
-        verdict_at: None,
+        verdict_at: Some(Moment(i64::from(number))),
         blocked_times: 0,
         retry_at: None,
         alarms_before: Vec::new(),
@@ -106,7 +93,8 @@ impl World {
             ],
             ..Journal::default()
         };
-        let images = vec![image('a', "v1.0.0"), image('b', "v2.0.0"), image('c', "v3.0.0"), image('d', "v4.0.0")];
+        let images =
+            vec![image('a', "v1.0.0"), image('b', "v2.0.0"), image('c', "v3.0.0"), image('d', "v4.0.0")];
         let observed = Observed {
             images: Known::Known(images),
             service: Known::Known(Some(Service {
@@ -120,16 +108,10 @@ impl World {
             alarms: Known::Known(Vec::new()),
             rejected: Known::Known(BTreeSet::new()),
             revisions: Known::Known(Vec::new()),
+            inactive: Known::Known(Vec::new()),
         };
         let desired = Some(release('d'));
-        World {
-            journal,
-            observed,
-            policy: policy(),
-            desired,
-            decision: None,
-            running_task_definition: None,
-        }
+        World { journal, observed, policy: policy(), desired, decision: None, running_task_definition: None }
     }
 
     fn ask(&self, command: Value) -> Result<Answer, Refusal> {
@@ -195,6 +177,8 @@ fn a_rollback_goes_to_the_newest_healthy_release_and_rejects_what_it_leaves() {
         cause: Cause::Person,
         begun_at: NOW,
         pointed_at: None,
+        failed_times: 0,
+        retry_at: None,
     };
     assert_eq!(world.journal.going_back, Some(expected));
     assert_eq!(world.journal.pin, None, "the newest healthy one needs no pin");
@@ -251,6 +235,10 @@ fn a_rollback_needs_a_target_that_is_proven_there_and_not_rejected() {
     let refusal = world.refused(rollback());
     assert_eq!(refusal.kind(), "image-gone");
     assert!(refusal.to_string().contains("v2.0.0"), "{refusal}");
+
+    let mut world = World::new();
+    world.observed.inactive = Known::Known(vec![revision(1), revision(2)]);
+    assert_eq!(world.refused(rollback()).kind(), "revision-gone");
 
     let mut world = World::new();
     world.verdict('a', Verdict::Blocked);
@@ -339,6 +327,9 @@ fn deploying_an_older_release_pins_it_and_the_newest_needs_no_pin() {
     assert!(again.journal.is_none(), "twice equals once");
     world.told(json!({"command": "deploy", "what": "v4.0.0"}));
     assert_eq!(world.journal.pin, None, "the newest again");
+    world.desired = Some(release('c'));
+    let runs = world.told(json!({"command": "deploy", "what": "v3.0.0"}));
+    assert!(runs.journal.is_none() && runs.said.ends_with("runs already"), "{}", runs.said);
 }
 
 #[test]
@@ -411,12 +402,7 @@ fn rejecting_what_does_not_run_is_left_to_the_ledger() {
     world.journal.pin = Some(Pin { release: release('b'), by: "bob".to_owned(), at: NOW });
     let reject = json!({"command": "reject", "what": "v2.0.0", "reason": "loses refunds"});
     world.told(reject.clone());
-    let wanted = Wanted {
-        what: release('b').0,
-        reason: "loses refunds".to_owned(),
-        by: "ada".to_owned(),
-        at: NOW,
-    };
+    let wanted = Wanted { what: release('b').0, reason: "ada: loses refunds".to_owned() };
     assert_eq!(world.journal.wanted_rejects, [wanted]);
     assert_eq!((&world.journal.candidate, &world.journal.pin), (&None, &None));
     let record = world.journal.record(&release('b')).unwrap();
@@ -519,7 +505,7 @@ fn stopping_remembers_how_many_tasks_to_come_back_to() {
     let again = world.told(json!({"command": "stop", "reason": "again"}));
     assert!(again.journal.is_none() && again.said.contains("the topic is being moved"), "{}", again.said);
     world.told(json!({"command": "start"}));
-    assert_eq!(world.journal.stopped, None);
+    assert_eq!((&world.journal.stopped, world.journal.scale_to), (&None, Some(3)));
     assert!(world.told(json!({"command": "start"})).journal.is_none());
     world.observed.service = Known::Known(None);
     assert_eq!(world.refused(json!({"command": "stop", "reason": "why"})).kind(), "no-service");
@@ -564,7 +550,9 @@ fn a_name_that_may_mean_several_is_refused_with_all_of_them() {
 fn a_name_is_a_tag_a_digest_a_platforms_digest_or_the_start_of_a_release_id() {
     let world = World::new();
     let whole = digest('d');
-    for what in ["v4.0.0", "dddddd", "sha256:ddddddd", whole.as_str(), digest('D').as_str(), release('d').as_str()] {
+    for what in
+        ["v4.0.0", "dddddd", "sha256:ddddddd", whole.as_str(), digest('D').as_str(), release('d').as_str()]
+    {
         let answer = world.ask(json!({"command": "approve", "what": what})).unwrap();
         assert_eq!(answer.journal.unwrap().approvals[0].digest, whole, "{what}");
     }
@@ -604,7 +592,11 @@ fn what_runs_is_told_or_why_it_cannot_be() {
     assert_eq!(details["freeze"]["until"], "unfreeze");
     assert_eq!(details["releases"].as_array().unwrap().len(), 3);
     assert_eq!(details["releases"][0]["tags"], json!(["v3.0.0"]), "newest first");
-    assert!(status.said.starts_with("v3.0.0 (release cccccccccccccccc, image cccccccccccc) runs"), "{}", status.said);
+    assert!(
+        status.said.starts_with("v3.0.0 (release cccccccccccccccc, image cccccccccccc) runs"),
+        "{}",
+        status.said
+    );
     assert!(status.said.ends_with("next: point the service at it"), "{}", status.said);
     assert_eq!(status.json("status")["ok"], true);
 
@@ -633,7 +625,10 @@ fn a_diff_names_every_key_that_changes() {
     let (old, new) = (digest('c'), digest('d'));
     let change = format!("task definition.containerDefinitions[worker].image: \"{old}\" -> \"{new}\"");
     assert_eq!(diff.details["changes"], json!([change]));
-    assert_eq!((&diff.details["from"]["tags"], &diff.details["to"]["tags"]), (&json!(["v3.0.0"]), &json!(["v4.0.0"])));
+    assert_eq!(
+        (&diff.details["from"]["tags"], &diff.details["to"]["tags"]),
+        (&json!(["v3.0.0"]), &json!(["v4.0.0"]))
+    );
     assert_eq!(diff.said, "another image, 1 keys differ");
     let same = world.told(json!({"command": "diff", "what": "v3.0.0"}));
     assert_eq!(same.details["changes"], json!([]));
@@ -673,7 +668,8 @@ fn verifying_tells_each_check_and_what_is_not_known() {
     let good = world.told(verify.clone());
     assert!(good.said.ends_with("no fault was found"), "{}", good.said);
     assert_eq!(good.details["release"], json!(release('d')));
-    world.images()[3].children = Some(vec![Child { digest: digest('e'), platform: "linux/amd64".to_owned() }]);
+    world.images()[3].children =
+        Some(vec![Child { digest: digest('e'), platform: "linux/amd64".to_owned() }]);
     world.images()[3].scan = Scan::Done(Some(Severity::Critical));
     world.ledger_rejects(digest('d').as_str());
     let bad = world.told(verify.clone());
@@ -684,7 +680,10 @@ fn verifying_tells_each_check_and_what_is_not_known() {
     world.images()[3].children = Some(Vec::new());
     world.images()[3].scan = Scan::Pending;
     let unknown = world.told(verify);
-    assert_eq!((result(&unknown, "platform").as_str(), result(&unknown, "scan").as_str()), ("unknown", "unknown"));
+    assert_eq!(
+        (result(&unknown, "platform").as_str(), result(&unknown, "scan").as_str()),
+        ("unknown", "unknown")
+    );
 }
 
 #[test]

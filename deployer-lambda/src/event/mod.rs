@@ -69,7 +69,9 @@ impl Woken {
 /// Why an invocation is refused. The event is at fault, not we: it is answered and never retried.
 #[derive(Debug, thiserror::Error)]
 pub enum EventError {
-    #[error("the payload is {got}: send an EventBridge event, or a command such as `{{\"command\": \"status\"}}`")]
+    #[error(
+        "the payload is {got}: send an EventBridge event, or a command such as `{{\"command\": \"status\"}}`"
+    )]
     NotAnObject { got: &'static str },
     #[error(
         "no event that is known: source {source_name}, detail-type {detail_type}; expected one of {KNOWN_EVENTS}, \
@@ -78,7 +80,9 @@ pub enum EventError {
     UnknownEvent { source_name: String, detail_type: String },
     #[error("read the event `{detail_type}`: {fault}")]
     Malformed { detail_type: String, fault: String },
-    #[error("the event `{detail_type}` is of {field} `{got}`: this deployer looks after {field} `{expected}`")]
+    #[error(
+        "the event `{detail_type}` is of {field} `{got}`: this deployer looks after {field} `{expected}`"
+    )]
     WrongPlace { detail_type: String, field: &'static str, got: String, expected: String },
     #[error("no command `{got}`: expected one of {}", Verb::NAMES.join(", "))]
     UnknownCommand { got: String },
@@ -226,7 +230,7 @@ pub enum Verb {
 
 impl Verb {
     pub const NAMES: [&'static str; 16] = [
-        "status", "history", "diff", "plan", "verify", "deploy", "pin", "unpin", "rollback", "approve", "reject",
-        "release", "stop", "start", "freeze", "unfreeze",
+        "status", "history", "diff", "plan", "verify", "deploy", "pin", "unpin", "rollback", "approve",
+        "reject", "release", "stop", "start", "freeze", "unfreeze",
     ];
 }

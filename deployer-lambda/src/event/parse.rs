@@ -37,7 +37,9 @@ fn event(payload: &Value, fields: &Map<String, Value>, here: &Place) -> Result<W
             Event::read(named, payload, here)?.image()
         }
         (Some("aws.ecr"), Some(named @ "ECR Image Scan"))
-        | (Some("aws.inspector2"), Some(named @ "Inspector2 Scan")) => Event::read(named, payload, here)?.scan(),
+        | (Some("aws.inspector2"), Some(named @ "Inspector2 Scan")) => {
+            Event::read(named, payload, here)?.scan()
+        }
         (Some("aws.ecs"), Some(named @ "ECS Deployment State Change")) => {
             let name = Event::read(named, payload, here)?.service()?;
             Ok(Woken::Hint(Hint::Deployment { name }))
@@ -55,10 +57,9 @@ fn event(payload: &Value, fields: &Map<String, Value>, here: &Place) -> Result<W
             Event::read(named, payload, here)?;
             Ok(Woken::Hint(Hint::Schedule))
         }
-        (source, detail_type) => Err(EventError::UnknownEvent {
-            source_name: shown(source),
-            detail_type: shown(detail_type),
-        }),
+        (source, detail_type) => {
+            Err(EventError::UnknownEvent { source_name: shown(source), detail_type: shown(detail_type) })
+        }
     }
 }
 

@@ -37,15 +37,25 @@ pub struct Datum {
 /// CloudWatch takes 150 values a datum.
 pub const VALUES_MAX: usize = 150;
 
-/// What is to be sent; none: nothing happened. `errors` are those of the invocation itself.
-pub fn batch(pipeline: &str, tallies: &[Tally], errors: u32, at: Moment) -> Option<Batch> {
+/// What a plan does not count.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Beside {
+    /// Invocations that were refused or not finished.
+    pub errors: u32,
+    /// Notices that ask for a person now.
+    pub pages: u32,
+}
+
+/// What is to be sent; none: nothing happened.
+pub fn batch(pipeline: &str, tallies: &[Tally], beside: Beside, at: Moment) -> Option<Batch> {
     let mut sums: BTreeMap<(Metric, Option<&'static str>), Vec<f64>> = BTreeMap::new();
     let mut add = |metric: Metric, reason: Option<&'static str>, value: f64| {
         let values = sums.entry((metric, reason)).or_default();
-        match (metric.name().unit, values.first_mut()) {
-            (Unit::Count, Some(sum)) => *sum += value,
-            (Unit::Seconds, _) if values.len() >= VALUES_MAX => {}
-            (Unit::Count, None) | (Unit::Seconds, _) => values.push(value),
+        match (metric.name().unit, values.as_mut_slice()) {
+            (Unit::Count, [sum, ..]) => *sum += value,
+            (Unit::Count, []) => values.push(value),
+            (Unit::Seconds, told) if told.len() < VALUES_MAX => values.push(value),
+            (Unit::Seconds, _) => {}
         }
     };
     for tally in tallies {
@@ -58,8 +68,10 @@ pub fn batch(pipeline: &str, tallies: &[Tally], errors: u32, at: Moment) -> Opti
             add(metric, reason, value);
         }
     }
-    if errors > 0 {
-        add(Metric::Errors, None, f64::from(errors));
+    for (metric, count) in [(Metric::Errors, beside.errors), (Metric::Pages, beside.pages)] {
+        if count > 0 {
+            add(metric, None, f64::from(count));
+        }
     }
     let data: Vec<Datum> = sums
         .into_iter()
@@ -112,7 +124,7 @@ mod tests {
 
     #[test]
     fn all_that_can_ever_be_sent_is_at_most_25_metrics_a_pipeline() {
-        let batch = batch("shop", &everything(), 1, Moment(7)).unwrap();
+        let batch = batch("shop", &everything(), Beside { errors: 1, pages: 1 }, Moment(7)).unwrap();
         let metrics: BTreeSet<_> = batch.data.iter().map(|datum| (datum.name, datum.reason)).collect();
         assert_eq!(metrics.len(), batch.data.len(), "one datum for each");
         assert_eq!(metrics.len(), 25);
@@ -143,7 +155,7 @@ mod tests {
             Tally::Skipped(Skip::Frozen),
             Tally::Skipped(Skip::Pinned),
         ];
-        let batch = batch("shop", &tallies, 0, Moment(7)).unwrap();
+        let batch = batch("shop", &tallies, Beside::default(), Moment(7)).unwrap();
         let found: Vec<_> =
             batch.data.iter().map(|datum| (datum.name, datum.reason, datum.values.clone())).collect();
         assert_eq!(
@@ -161,8 +173,8 @@ mod tests {
 
     #[test]
     fn when_nothing_happened_nothing_is_sent() {
-        assert_eq!(batch("shop", &[], 0, Moment(7)), None);
-        let errors = batch("shop", &[], 2, Moment(7)).unwrap();
+        assert_eq!(batch("shop", &[], Beside::default(), Moment(7)), None);
+        let errors = batch("shop", &[], Beside { errors: 2, pages: 0 }, Moment(7)).unwrap();
         assert_eq!(errors.data.len(), 1);
         assert_eq!((errors.data[0].name, errors.data[0].values.as_slice()), ("Errors", &[2.0][..]));
     }
@@ -170,7 +182,7 @@ mod tests {
     #[test]
     fn a_datum_never_has_more_values_than_cloudwatch_takes() {
         let tallies = vec![Tally::PushToVerdictSeconds(1.0); 1_000];
-        let batch = batch("shop", &tallies, 0, Moment(7)).unwrap();
+        let batch = batch("shop", &tallies, Beside::default(), Moment(7)).unwrap();
         assert_eq!(batch.data[0].values.len(), VALUES_MAX);
     }
 }

@@ -10,5 +10,5 @@ pub mod names;
 pub mod notices;
 
 pub use line::log;
-pub use metrics::{Batch, Datum, MetricsSink, batch};
+pub use metrics::{Batch, Beside, Datum, MetricsSink, batch};
 pub use notices::{End, Happening, Subject, Whereabouts, notice};

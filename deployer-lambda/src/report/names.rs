@@ -63,7 +63,13 @@ pub const NAMES: [Name; 11] = {
     use Unit::{Count, Seconds};
     [
         name(Metric::Deployments, "Deployments", Count, Total, "Releases that the service was pointed at."),
-        name(Metric::DeploymentsHealthy, "DeploymentsHealthy", Count, Total, "Releases that proved themselves."),
+        name(
+            Metric::DeploymentsHealthy,
+            "DeploymentsHealthy",
+            Count,
+            Total,
+            "Releases that proved themselves.",
+        ),
         name(Metric::Rollbacks, "Rollbacks", Count, Both, "Ways back that were begun."),
         name(
             Metric::Blocked,
@@ -79,7 +85,13 @@ pub const NAMES: [Name; 11] = {
             Reasons,
             "Looks that left the newest image where it was, by reason.",
         ),
-        name(Metric::EventsLost, "EventsLost", Count, Total, "Pushes whose event never came, found by looking."),
+        name(
+            Metric::EventsLost,
+            "EventsLost",
+            Count,
+            Total,
+            "Pushes whose event never came, found by looking.",
+        ),
         name(
             Metric::PushToRunningSeconds,
             "PushToRunningSeconds",

@@ -74,28 +74,107 @@ pub struct End<'a> {
     pub stop: &'a Stop,
 }
 
-/// What is worth a notice.
+/// What is worth a notice. `why` completes "it failed: …".
 #[derive(Clone, Copy, Debug)]
 pub enum Happening<'a> {
-    /// `why` completes "it failed: …". `end` is of the task that tells most.
-    RolledBack { from: Subject<'a>, to: Subject<'a>, cause: Cause, why: &'a str, end: Option<End<'a>> },
+    /// A release began its proof.
+    Started {
+        release: Subject<'a>,
+        before: Option<Subject<'a>>,
+    },
+    /// A service without a journal was taken over as it is.
+    Adopted {
+        release: Subject<'a>,
+    },
+    /// The way back has begun; its end has its own notice.
+    GoingBack {
+        from: Subject<'a>,
+        to: Subject<'a>,
+        cause: Cause,
+        why: &'a str,
+        end: Option<End<'a>>,
+    },
+    /// The good one runs again. `end` is of the task that tells most.
+    RolledBack {
+        from: Subject<'a>,
+        to: Subject<'a>,
+        cause: Cause,
+        why: &'a str,
+        end: Option<End<'a>>,
+    },
     /// The release's surroundings are at fault.
-    Blocked { release: Subject<'a>, why: &'a str, runs: Option<Subject<'a>>, retry_at: Moment, end: Option<End<'a>> },
+    Blocked {
+        release: Subject<'a>,
+        why: &'a str,
+        runs: Option<Subject<'a>>,
+        retry_at: Moment,
+        end: Option<End<'a>>,
+    },
     /// It failed, and nothing proven is left to go back to.
-    NoTarget { release: Subject<'a>, why: &'a str, is_stopped: bool, end: Option<End<'a>> },
+    NoTarget {
+        release: Subject<'a>,
+        why: &'a str,
+        is_stopped: bool,
+        end: Option<End<'a>>,
+    },
     /// `is_quiet`: complete, but no data came.
-    Healthy { release: Subject<'a>, before: Option<Subject<'a>>, is_quiet: bool },
-    WaitingForApproval { release: Subject<'a> },
-    ScanHeld { release: Subject<'a>, scan: Scan, passes: Severity },
+    Healthy {
+        release: Subject<'a>,
+        before: Option<Subject<'a>>,
+        is_quiet: bool,
+    },
+    WaitingForApproval {
+        release: Subject<'a>,
+    },
+    ScanHeld {
+        release: Subject<'a>,
+        scan: Scan,
+        passes: Severity,
+    },
     /// ECS went back by itself, by circuit breaker or alarm. `reason` is ECS's.
-    EcsRolledBack { from: Subject<'a>, to: &'a RevisionArn, reason: &'a str },
+    EcsRolledBack {
+        from: Subject<'a>,
+        to: &'a RevisionArn,
+        reason: &'a str,
+    },
     /// The service was found on a revision that nobody announced.
-    Drift { expected: &'a RevisionArn, found: &'a RevisionArn, is_put_right: bool },
-    RolloutSlow { release: Subject<'a>, minutes: i64, reason: &'a str },
+    Drift {
+        expected: Subject<'a>,
+        found: &'a RevisionArn,
+        is_put_right: bool,
+    },
+    /// Somebody pointed the service elsewhere while the release was under proof.
+    Displaced {
+        release: Subject<'a>,
+        why: &'a str,
+    },
+    /// The newest image may not be released, for another reason than approval or scan.
+    Held {
+        release: Subject<'a>,
+        why: &'a str,
+    },
+    /// A deployment of the proven release failed on the way back.
+    WayBackFailed {
+        to: Subject<'a>,
+        why: &'a str,
+        retry_at: Moment,
+    },
+    RolloutSlow {
+        release: Subject<'a>,
+        minutes: i64,
+        reason: &'a str,
+    },
     /// The way back does not come to its end.
-    StuckWayBack { from: Subject<'a>, to: Subject<'a>, since: Moment, why: &'a str },
+    StuckWayBack {
+        from: Subject<'a>,
+        to: Subject<'a>,
+        since: Moment,
+        why: &'a str,
+    },
     /// The image of the release to go back to is no longer in the registry.
-    ImageGone { release: Subject<'a> },
+    ImageGone {
+        release: Subject<'a>,
+    },
 }
 
 /// What is told, by parts.
@@ -112,22 +191,123 @@ struct Words {
 /// The notice of a happening. `id` tells a repetition.
 pub fn notice(happening: &Happening<'_>, at: &Whereabouts, id: u64, now: Moment) -> Notice {
     let words = match *happening {
-        Happening::RolledBack { from, to, cause, why, end } => rolled_back(at, from, to, cause, bare(why), end),
+        Happening::Started { release, before } => started(at, release, before),
+        Happening::Adopted { release } => adopted(at, release),
+        Happening::GoingBack { from, to, cause, why, end } => going_back(at, from, to, cause, bare(why), end),
+        Happening::RolledBack { from, to, cause, why, end } => {
+            rolled_back(at, from, to, cause, bare(why), end)
+        }
         Happening::Blocked { release, why, runs, retry_at, end } => {
             blocked(at, release, bare(why), runs, retry_at, end)
         }
-        Happening::NoTarget { release, why, is_stopped, end } => no_target(at, release, bare(why), is_stopped, end),
+        Happening::NoTarget { release, why, is_stopped, end } => {
+            no_target(at, release, bare(why), is_stopped, end)
+        }
         Happening::Healthy { release, before, is_quiet } => healthy(at, release, before, is_quiet),
         Happening::WaitingForApproval { release } => waiting(at, release),
         Happening::ScanHeld { release, scan, passes } => scan_held(at, release, scan, passes),
         Happening::EcsRolledBack { from, to, reason } => ecs_rolled_back(at, from, to, reason),
         Happening::Drift { expected, found, is_put_right } => drift(at, expected, found, is_put_right),
+        Happening::Displaced { release, why } => displaced(at, release, bare(why)),
+        Happening::Held { release, why } => held(at, release, bare(why)),
+        Happening::WayBackFailed { to, why, retry_at } => way_back_failed(at, to, bare(why), retry_at),
         Happening::RolloutSlow { release, minutes, reason } => slow(at, release, minutes, reason),
         Happening::StuckWayBack { from, to, since, why } => stuck(at, from, to, since, bare(why)),
         Happening::ImageGone { release } => image_gone(at, release),
     };
     let subject = subject(&format!("{}: {}", at.pipeline, words.subject));
     Notice { id, at: now, urgency: words.urgency, subject, text: text(&words, at, now) }
+}
+
+fn started(at: &Whereabouts, release: Subject<'_>, before: Option<Subject<'_>>) -> Words {
+    let before =
+        before.map_or_else(String::new, |before| format!(" {} runs until it is up.", before.whole()));
+    Words {
+        urgency: Urgency::Info,
+        subject: format!("{} is being released", release.called()),
+        happened: format!("{} is the newest image that the policy admits.", release.whole()),
+        did: format!("The service was pointed at it.{before} Its verdict has its own notice."),
+        look: looks(at, None),
+        commands: vec![("how it stands now", at.status())],
+    }
+}
+
+fn adopted(at: &Whereabouts, release: Subject<'_>) -> Words {
+    Words {
+        urgency: Urgency::Info,
+        subject: format!("the service was adopted with {}", release.called()),
+        happened: format!("The service was there before Landfall, and runs {}.", release.whole()),
+        did: "It was taken over as it is; nothing was changed.".to_owned(),
+        look: looks(at, None),
+        commands: vec![("how it stands now", at.status())],
+    }
+}
+
+fn going_back(
+    at: &Whereabouts,
+    from: Subject<'_>,
+    to: Subject<'_>,
+    cause: Cause,
+    why: &str,
+    end: Option<End<'_>>,
+) -> Words {
+    let by_person = cause == Cause::Person;
+    Words {
+        urgency: if by_person { Urgency::Info } else { Urgency::Warning },
+        subject: format!("{} is being rolled back to {}", from.called(), to.called()),
+        happened: format!("{} is left: {why}.{}", from.whole(), ended(end)),
+        did: format!("{} is being brought back; another notice tells when it runs.", to.whole()),
+        look: looks(at, end),
+        commands: vec![("how it stands now", at.status())],
+    }
+}
+
+fn displaced(at: &Whereabouts, release: Subject<'_>, why: &str) -> Words {
+    Words {
+        urgency: Urgency::Warning,
+        subject: format!("{} was taken off the service by somebody", release.called()),
+        happened: format!(
+            "{} was under proof and is no longer what the service runs: {why}.",
+            release.whole()
+        ),
+        did: "It got no verdict: it is not rejected, and it is not fought for.".to_owned(),
+        look: looks(at, None),
+        commands: vec![
+            ("who called UpdateService", at.who_updated()),
+            ("release it again", {
+                at.command("operate", &json!({"command": "deploy", "what": release.release}))
+            }),
+        ],
+    }
+}
+
+fn held(at: &Whereabouts, release: Subject<'_>, why: &str) -> Words {
+    Words {
+        urgency: Urgency::Warning,
+        subject: format!("{} is not released", release.called()),
+        happened: format!("{} is the newest image, and it may not be released: {why}.", release.whole()),
+        did: "What runs goes on running.".to_owned(),
+        look: Vec::new(),
+        commands: vec![("all that is checked", {
+            at.command("read", &json!({"command": "verify", "what": release.digest}))
+        })],
+    }
+}
+
+fn way_back_failed(at: &Whereabouts, to: Subject<'_>, why: &str, retry_at: Moment) -> Words {
+    Words {
+        urgency: Urgency::Page,
+        subject: format!("going back to {} failed", to.called()),
+        happened: format!("{} was proven here before, and did not come up again: {why}.", to.whole()),
+        did: format!("It is tried again at {}, and nothing else is done meanwhile.", rfc3339(retry_at)),
+        look: looks(at, None),
+        commands: vec![
+            ("how it stands now", at.status()),
+            ("take all tasks away, so that nothing half-good writes", {
+                at.command("operate", &json!({"command": "stop", "reason": "..."}))
+            }),
+        ],
+    }
 }
 
 fn rolled_back(
@@ -150,7 +330,7 @@ fn rolled_back(
         ),
         look: looks(at, end),
         commands: vec![
-            ("how it stands now", at.command("read", &json!({"command": "status"}))),
+            ("how it stands now", at.status()),
             ("let the rejected one be released again, if it was not its fault", at.command("operate", &undo)),
         ],
     }
@@ -233,7 +413,10 @@ fn healthy(at: &Whereabouts, release: Subject<'_>, before: Option<Subject<'_>>, 
             "its deployment completed and nothing failed, but no data came that could have proven it",
         )
     } else {
-        (format!("{} is healthy", release.called()), "its deployment completed and nothing failed through the bake")
+        (
+            format!("{} is healthy", release.called()),
+            "its deployment completed and nothing failed through the bake",
+        )
     };
     let back = json!({"command": "rollback", "expect": release.release, "reason": "..."});
     Words {
@@ -308,15 +491,16 @@ fn ecs_rolled_back(at: &Whereabouts, from: Subject<'_>, to: &RevisionArn, reason
         did: "Nothing while ECS is at it. When it has ended, the release gets its verdict, and a notice tells it."
             .to_owned(),
         look: looks(at, None),
-        commands: vec![("how it stands now", at.command("read", &json!({"command": "status"})))],
+        commands: vec![("how it stands now", at.status())],
     }
 }
 
-fn drift(at: &Whereabouts, expected: &RevisionArn, found: &RevisionArn, is_put_right: bool) -> Words {
+fn drift(at: &Whereabouts, expected: Subject<'_>, found: &RevisionArn, is_put_right: bool) -> Words {
     let did = if is_put_right {
-        format!("The service was pointed at {} again.", expected.short())
+        format!("The service was pointed at {} again.", expected.called())
     } else {
-        "Nothing: it came back after it had been put right before, and two who fight over a service do harm.".to_owned()
+        "Nothing: it came back after it had been put right before, and two who fight over a service do harm."
+            .to_owned()
     };
     let found_name = found.short();
     Words {
@@ -325,26 +509,21 @@ fn drift(at: &Whereabouts, expected: &RevisionArn, found: &RevisionArn, is_put_r
         happened: format!(
             "The service was to run {} and was found on {found_name}. Somebody changed it past Landfall: by hand, or \
              by a CloudFormation stack or a Terraform plan that owns the service's task definition.",
-            expected.short()
+            expected.whole()
         ),
         did,
         look: looks(at, None),
-        commands: vec![
-            ("who called UpdateService", {
-                format!(
-                    "aws cloudtrail lookup-events --region {} --max-results 10 \
-                     --lookup-attributes AttributeKey=EventName,AttributeValue=UpdateService",
-                    at.place.region
-                )
-            }),
-            ("how it stands now", at.command("read", &json!({"command": "status"}))),
-        ],
+        commands: vec![("who called UpdateService", at.who_updated()), ("how it stands now", at.status())],
     }
 }
 
 fn slow(at: &Whereabouts, release: Subject<'_>, minutes: i64, reason: &str) -> Words {
     let back = json!({"command": "rollback", "expect": release.release, "reason": "..."});
-    let says = if reason.is_empty() { "ECS says nothing about it".to_owned() } else { format!("ECS says: {reason}") };
+    let says = if reason.is_empty() {
+        "ECS says nothing about it".to_owned()
+    } else {
+        format!("ECS says: {reason}")
+    };
     Words {
         urgency: Urgency::Warning,
         subject: format!("the rollout of {} takes long", release.called()),
@@ -372,7 +551,7 @@ fn stuck(at: &Whereabouts, from: Subject<'_>, to: Subject<'_>, since: Moment, wh
         did: "It goes on trying, and does nothing else meanwhile.".to_owned(),
         look: looks(at, None),
         commands: vec![
-            ("how it stands now", at.command("read", &json!({"command": "status"}))),
+            ("how it stands now", at.status()),
             (
                 "take all tasks away, so that nothing half-good writes",
                 at.command("operate", &json!({"command": "stop", "reason": "..."})),
@@ -401,6 +580,18 @@ fn image_gone(at: &Whereabouts, release: Subject<'_>) -> Words {
 }
 
 impl Whereabouts {
+    fn status(&self) -> String {
+        self.command("read", &json!({"command": "status"}))
+    }
+
+    fn who_updated(&self) -> String {
+        format!(
+            "aws cloudtrail lookup-events --region {} --max-results 10 \
+             --lookup-attributes AttributeKey=EventName,AttributeValue=UpdateService",
+            self.place.region
+        )
+    }
+
     /// A command as it is typed into a shell.
     fn command(&self, alias: &str, payload: &Value) -> String {
         format!(

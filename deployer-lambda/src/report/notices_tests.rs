@@ -15,7 +15,10 @@ fn at() -> Whereabouts {
             cluster: "arn:aws:ecs:eu-west-1:123456789012:cluster/data".to_owned(),
             service: "shop-events".to_owned(),
         },
-        logs: Some(Logs { group: "/landfall/shop-events".to_owned(), stream_prefix: "worker/worker".to_owned() }),
+        logs: Some(Logs {
+            group: "/landfall/shop-events".to_owned(),
+            stream_prefix: "worker/worker".to_owned(),
+        }),
     }
 }
 
@@ -61,11 +64,18 @@ fn all(check: impl Fn(&Happening<'_>)) {
     let (bad, good, stop) = (bad(), good(), stop());
     let (from, to) = (bad.subject(), good.subject());
     let end = Some(End { task: "c13b4cb40f1f4fe4a2971f76ae5a47ad", stop: &stop });
-    let (one, two) = (RevisionArn::from("arn:…/shop-events:41"), RevisionArn::from("arn:…/shop-events:42"));
+    let one = RevisionArn::from("arn:…/shop-events:41");
     // A full stop of somebody else's is not doubled.
     let why = "its settings are wrong.";
     let since = Moment(0);
     let all = [
+        Happening::Started { release: from, before: Some(to) },
+        Happening::Adopted { release: from },
+        Happening::GoingBack { from, to, cause: Cause::Crash, why, end },
+        Happening::GoingBack { from, to, cause: Cause::Person, why, end: None },
+        Happening::Displaced { release: from, why },
+        Happening::Held { release: from, why },
+        Happening::WayBackFailed { to, why, retry_at: NOW },
         Happening::RolledBack { from, to, cause: Cause::Settings, why, end },
         Happening::RolledBack { from, to, cause: Cause::Person, why, end: None },
         Happening::Blocked { release: from, why, runs: Some(to), retry_at: NOW, end },
@@ -83,8 +93,8 @@ fn all(check: impl Fn(&Happening<'_>)) {
             passes: Severity::High,
         },
         Happening::EcsRolledBack { from, to: &one, reason: "ECS deployment circuit breaker: rolling back." },
-        Happening::Drift { expected: &two, found: &one, is_put_right: true },
-        Happening::Drift { expected: &two, found: &one, is_put_right: false },
+        Happening::Drift { expected: to, found: &one, is_put_right: true },
+        Happening::Drift { expected: to, found: &one, is_put_right: false },
         Happening::RolloutSlow { release: from, minutes: 31, reason: "" },
         Happening::StuckWayBack { from, to, since, why },
         Happening::ImageGone { release: to },
@@ -172,12 +182,19 @@ fn a_page_is_sent_only_where_a_person_must_act_now() {
         let expected = match happening {
             Happening::NoTarget { .. }
             | Happening::StuckWayBack { .. }
+            | Happening::WayBackFailed { .. }
             | Happening::Blocked { runs: None, .. }
             | Happening::Drift { is_put_right: false, .. } => Urgency::Page,
-            Happening::Healthy { .. }
+            Happening::Started { .. }
+            | Happening::Adopted { .. }
+            | Happening::Healthy { .. }
             | Happening::WaitingForApproval { .. }
+            | Happening::GoingBack { cause: Cause::Person, .. }
             | Happening::RolledBack { cause: Cause::Person, .. } => Urgency::Info,
             Happening::RolledBack { .. }
+            | Happening::GoingBack { .. }
+            | Happening::Displaced { .. }
+            | Happening::Held { .. }
             | Happening::Blocked { .. }
             | Happening::ScanHeld { .. }
             | Happening::EcsRolledBack { .. }
@@ -191,7 +208,8 @@ fn a_page_is_sent_only_where_a_person_must_act_now() {
 
 #[test]
 fn where_the_worker_logs_to_is_read_from_its_task_definition() {
-    let options = json!({"awslogs-group": "/landfall/shop", "awslogs-stream-prefix": "w", "mode": "non-blocking"});
+    let options =
+        json!({"awslogs-group": "/landfall/shop", "awslogs-stream-prefix": "w", "mode": "non-blocking"});
     let definition = json!({"containerDefinitions": [
         {"name": "worker", "logConfiguration": {"logDriver": "awslogs", "options": options}}
     ]});
