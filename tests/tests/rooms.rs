@@ -80,7 +80,6 @@ const OUTSIDE: &[Row] = &[
     ("axum", &["health"]),
     ("parquet", &["encode", "verify"]),
     ("rdkafka*", &["kafka"]),
-    ("sonic_rs", &["decode"]),
     ("sqlparser", &["schema"]),
     ("toml", &["settings"]),
     ("tracing_subscriber", &["logs"]),
