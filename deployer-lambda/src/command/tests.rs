@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::*;
 use crate::journal::{Approval, Cause, Freeze, GoingBack, Pin, Record, Stopped, Verdict, Wanted};
 use crate::observe::facts::{Child, Health, Image, Scan, Service, Task, TaskState};
-use crate::policy::{OnNoTarget, Order, ScanGate, Severity, Supersede, TagRule};
+use crate::policy::Severity;
 use crate::release::RevisionArn;
 
 const NOW: Moment = Moment(1_795_744_860_000);

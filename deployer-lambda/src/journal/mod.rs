@@ -294,14 +294,12 @@ pub struct Stopped {
     pub reason: String,
 }
 
-/// A change of the ledger's rejections that a person asked for.
+/// A change of the ledger's rejections that is still to be made.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Wanted {
     /// A release id or an image digest.
     pub what: String,
     pub reason: String,
-    pub by: String,
-    pub at: Moment,
 }
 
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]

@@ -249,8 +249,7 @@ fn failed(draft: &mut Draft, inputs: &Inputs<'_>, facts: &Facts<'_>, record: &Re
             draft
                 .journal
                 .wanted_rejects
-                .push(crate::journal::Wanted {
- what: what.clone(), reason: reason.clone(), by: "landfall".to_owned(), at: inputs.now });
+                .push(crate::journal::Wanted { what: what.clone(), reason: reason.clone() });
             draft.act(Action::Reject { what, reason }, decision)
         }
     }

@@ -4,7 +4,6 @@
 //! its intent. Whoever loses a race looks again. What cannot be read plans nothing.
 //! Neighbours: observe, plan, apply, report. Generic over its ports: the simulation runs this very loop.
 
-
 mod tell;
 
 use crate::apply::{self, Applied, Doing, apply};
@@ -137,7 +136,8 @@ pub async fn run(world: &World<'_>, hint: &Hint, until: Moment) -> Result<Outcom
                 false
             }
             Applied::InDoubt { doing, error } => {
-                outcome.trouble = Some(trouble(doing, error, "nobody knows whether it happened; the next look decides"));
+                outcome.trouble =
+                    Some(trouble(doing, error, "nobody knows whether it happened; the next look decides"));
                 false
             }
         };

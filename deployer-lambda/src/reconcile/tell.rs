@@ -81,9 +81,11 @@ impl<'a> Scene<'a> {
             Happened::Started { release } => {
                 Happening::Started { release: self.subject(release)?, before: self.before(release) }
             }
-            Happened::Healthy { release } => {
-                Happening::Healthy { release: self.subject(release)?, before: self.before(release), is_quiet: false }
-            }
+            Happened::Healthy { release } => Happening::Healthy {
+                release: self.subject(release)?,
+                before: self.before(release),
+                is_quiet: false,
+            },
             Happened::GoingBack { from, to, cause, words } => Happening::GoingBack {
                 from: self.subject(from)?,
                 to: self.subject(to)?,
@@ -100,7 +102,11 @@ impl<'a> Scene<'a> {
             },
             Happened::EcsGoesBack { release, words } => {
                 let service = self.seen.observed.service.known()?.as_ref()?;
-                Happening::EcsRolledBack { from: self.subject(release)?, to: &service.revision, reason: words }
+                Happening::EcsRolledBack {
+                    from: self.subject(release)?,
+                    to: &service.revision,
+                    reason: words,
+                }
             }
             Happened::NoTarget { release, words, stopped } => Happening::NoTarget {
                 release: self.subject(release)?,
