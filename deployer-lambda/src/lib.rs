@@ -7,13 +7,19 @@
 
 pub mod apply;
 pub mod aws;
+pub mod clock;
+pub mod command;
 pub mod event;
 pub mod fault;
 pub mod journal;
 pub mod judge;
+pub mod logs;
 pub mod observe;
 pub mod plan;
 pub mod policy;
+pub mod reconcile;
 pub mod release;
 pub mod render;
+pub mod report;
+pub mod serve;
 pub mod settings;

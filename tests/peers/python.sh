@@ -1,4 +1,4 @@
-# The Python environment: DuckDB and pyarrow as judges of the output, ministack and moto as S3 servers.
+# The Python environment: DuckDB, pyarrow and Spark as judges of the output, ministack and moto as S3 servers.
 # shellcheck shell=bash disable=SC2154,SC2034 # root, cache: from tests/run; python: for it
 
 # Sets `python`. A finished environment carries a stamp, so that an interrupted install is begun again.
@@ -15,4 +15,15 @@ install_python() {
     touch "$venv/complete"
   fi
   python=$venv/bin/python
+}
+
+# offer_spark: Spark runs on Java. Sets LANDFALL_TEST_SPARK to the Python that starts it.
+offer_spark() {
+  if [[ -z $python ]]; then
+    miss "Spark" "no Python environment: see above"
+  elif ! have java; then
+    miss "Spark" "no java on the PATH"
+  else
+    export LANDFALL_TEST_SPARK=$python
+  fi
 }

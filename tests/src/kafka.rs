@@ -146,6 +146,13 @@ impl Kafka {
         Feed::new(client(&self.bootstrap))
     }
 
+    /// A producer of record batches that are compressed by `codec`.
+    pub fn compressing_feed(&self, codec: &str) -> Feed {
+        let mut config = client(&self.bootstrap);
+        config.set("compression.codec", codec);
+        Feed::new(config)
+    }
+
     /// A producer with transactions; `begin` the first yourself.
     pub fn transactional_feed(&self, transactional_id: &str) -> Feed {
         let mut config = client(&self.bootstrap);

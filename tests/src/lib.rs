@@ -1,5 +1,5 @@
 //! The harness of the whole-system tests: real Kafka, real S3 servers, the real worker as a child process, and
-//! judges that are not ours (DuckDB, pyarrow).
+//! judges that are not ours (DuckDB, pyarrow, Spark).
 //!
 //! `tests/run` starts the peers and passes their addresses in the environment; a test whose peer is not there says
 //! so, and fails under `CI=true`.
@@ -7,6 +7,7 @@
 pub mod clock;
 pub mod kafka;
 pub mod line;
+pub mod memory;
 pub mod metrics;
 pub mod oracle;
 pub mod peers;

@@ -1,6 +1,6 @@
-//! Oracle: asks DuckDB and pyarrow what a reader sees in the output.
+//! Oracle: asks DuckDB, pyarrow and Spark what a reader sees in the output.
 //!
-//! The judge is `oracle/judge.py`; it lists the output and never reads the ledger to decide anything.
+//! The judges are `oracle/judge.py` and `oracle/spark.py`; they list the output and never read the ledger to decide anything.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use crate::kafka::Produced;
 
 const JUDGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/oracle/judge.py");
+const SPARK: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/oracle/spark.py");
 
 /// Where a worker writes.
 #[derive(Clone, Debug)]
@@ -143,21 +144,45 @@ impl Oracle {
         serde_json::from_value(answer["uploads"].clone()).expect("keys")
     }
 
-    fn ask(&self, request: Value) -> Value {
-        let mut judge = Command::new(&self.python)
-            .arg(JUDGE)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("start the judge");
-        let mut stdin = judge.stdin.take().expect("piped");
-        stdin.write_all(request.to_string().as_bytes()).expect("ask the judge");
-        drop(stdin);
-        let answer = judge.wait_with_output().expect("the judge's answer");
-        assert!(answer.status.success(), "judge: {}", String::from_utf8_lossy(&answer.stderr));
-        serde_json::from_slice(&answer.stdout).expect("the judge answers in JSON")
+    /// What Spark (of the Python `python`) sees in a directory, and where the other two readers differ from it.
+    /// `hive` are the directories' names, `ids` a range that it also reads by a filter, `ddl` makes `table`.
+    pub fn spark(
+        &self,
+        python: &str,
+        output: &Output,
+        ddl: &str,
+        table: &str,
+        hive: &[&str],
+        ids: [i64; 2],
+    ) -> Value {
+        let Output::Directory(directory) = output else { panic!("Spark reads directories here: {output:?}") };
+        let scratch = self.scratch.join("spark");
+        fs::create_dir_all(&scratch).expect("make Spark's directory");
+        let request = json!({
+            "dir": directory, "scratch": scratch, "ddl": ddl, "table": table, "hive": hive, "ids": ids,
+        });
+        ask(python, SPARK, &request)
     }
+
+    fn ask(&self, request: Value) -> Value {
+        ask(&self.python, JUDGE, &request)
+    }
+}
+
+fn ask(python: &str, judge: &str, request: &Value) -> Value {
+    let mut child = Command::new(python)
+        .arg(judge)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("start the judge");
+    let mut stdin = child.stdin.take().expect("piped");
+    stdin.write_all(request.to_string().as_bytes()).expect("ask the judge");
+    drop(stdin);
+    let answer = child.wait_with_output().expect("the judge's answer");
+    assert!(answer.status.success(), "{judge}: {}", String::from_utf8_lossy(&answer.stderr));
+    serde_json::from_slice(&answer.stdout).expect("the judge answers in JSON")
 }
 
 /// Newest first is the order of the keys.

@@ -32,6 +32,11 @@ pub fn python(what: &str) -> Option<String> {
     peer("LANDFALL_TEST_PYTHON", what)
 }
 
+/// The Python that has Spark, where a Java is there to run it.
+pub fn spark(what: &str) -> Option<String> {
+    peer("LANDFALL_TEST_SPARK", what)
+}
+
 /// ministack, `http://host:port`: its conditional writes have one winner.
 pub fn ministack(what: &str) -> Option<String> {
     peer("LANDFALL_TEST_S3_MINISTACK", what)

@@ -33,6 +33,8 @@ CREATE TABLE events (
 #[derive(Clone, Debug)]
 pub struct Pipeline {
     pub name: String,
+    /// The statement of `schema.sql`.
+    pub schema: &'static str,
     pub topics: Vec<String>,
     pub group: String,
     pub session_timeout: &'static str,
@@ -46,6 +48,8 @@ pub struct Pipeline {
     pub partition_by: Vec<&'static str>,
     pub on_error: &'static str,
     pub tombstones: &'static str,
+    pub metadata: Vec<&'static str>,
+    pub memory_limit: &'static str,
     /// librdkafka's own.
     pub options: Vec<(&'static str, &'static str)>,
     /// For S3-compatible servers.
@@ -60,6 +64,7 @@ impl Pipeline {
     pub fn new(name: &str, topics: Vec<String>) -> Pipeline {
         Pipeline {
             name: name.to_owned(),
+            schema: SCHEMA,
             topics,
             group: name.to_owned(),
             session_timeout: "6s",
@@ -73,6 +78,8 @@ impl Pipeline {
             partition_by: vec!["dt=date(at)", "hour=hour(at)"],
             on_error: "dead-letter",
             tombstones: "skip",
+            metadata: vec!["topic", "partition", "offset", "timestamp"],
+            memory_limit: "512MiB",
             options: Vec::new(),
             endpoint: None,
             scram: None,
@@ -84,7 +91,7 @@ impl Pipeline {
     pub fn write(&self, directory: &Path) {
         fs::create_dir_all(directory).expect("make the pipeline's directory");
         fs::write(directory.join("pipeline.toml"), self.toml()).expect("write pipeline.toml");
-        fs::write(directory.join("schema.sql"), SCHEMA).expect("write schema.sql");
+        fs::write(directory.join("schema.sql"), self.schema).expect("write schema.sql");
     }
 
     fn toml(&self) -> String {
@@ -108,9 +115,10 @@ impl Pipeline {
             say(format!("{} = {}", json!(name), json!(value)));
         }
         say(format!(
-            "\n[records]\non_error = {}\ntombstones = {}",
+            "\n[records]\non_error = {}\ntombstones = {}\nmetadata = {}",
             json!(self.on_error),
-            json!(self.tombstones)
+            json!(self.tombstones),
+            json!(self.metadata)
         ));
         say("\n[output]\npath = \"${S3_OUTPUT_PATH}\"".into());
         if let Some(endpoint) = &self.endpoint {
@@ -121,7 +129,7 @@ impl Pipeline {
         say(format!("idle_max = {}", json!(self.idle_max)));
         say(format!("file_bytes_max = {}", json!(self.file_bytes_max)));
         say(format!("row_group_bytes = {}", json!(self.row_group_bytes)));
-        say("\n[memory]\nlimit = \"512MiB\"".into());
+        say(format!("\n[memory]\nlimit = {}", json!(self.memory_limit)));
         say(format!("\n[health]\nlisten = {}", json!(self.listen)));
         say("\n[metrics]\ncloudwatch = false".into());
         text
@@ -193,4 +201,61 @@ pub fn noisy_records(
         outgoing.value = Some(json!({"id": outgoing.id, "name": noise}).to_string().into_bytes());
         outgoing
     })
+}
+
+/// Large records that cost the harness little, spread over directories by their column `bucket`.
+pub struct Bulk {
+    text: String,
+    buckets: i64,
+    text_bytes: usize,
+}
+
+/// The columns of [`Bulk`]'s records.
+pub const BULK_SCHEMA: &str = "\
+CREATE TABLE bulk (
+    id     BIGINT NOT NULL,
+    bucket INT NOT NULL,
+    at     TIMESTAMP NOT NULL,
+    text   STRING NOT NULL
+);
+";
+
+/// Records begin in the text as far from each other as this; prime, so that few begin at the same place.
+const BULK_STEP: usize = 7_919;
+const BULK_TEXT_BYTES: usize = 4 << 20;
+const WORDS: [&str; 16] = [
+    "order", "placed", "by", "the", "customer", "of", "Berlin", "with", "express", "delivery", "and",
+    "coupon", "viewed", "on", "mobile", "paid",
+];
+
+impl Bulk {
+    /// `buckets` values of the column by which the output is partitioned; `text_bytes` of text in each record.
+    pub fn new(buckets: i64, text_bytes: usize) -> Bulk {
+        // Numbered words, which zstd makes four to five times smaller, as it does events.
+        let mut state = 1_u64;
+        let mut text = String::new();
+        while text.len() < BULK_TEXT_BYTES {
+            // Knuth's MMIX generator.
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let word = (state >> 40) as usize % 4_000;
+            write!(text, "{}{} ", WORDS[word % WORDS.len()], word / WORDS.len()).expect("a String takes all");
+        }
+        Bulk { text, buckets, text_bytes }
+    }
+
+    /// All of a record follows from its number.
+    pub fn records(&self, ids: std::ops::Range<i64>, partitions: i32) -> impl Iterator<Item = Outgoing> {
+        ids.map(move |id| {
+            let from = id as usize * BULK_STEP % (self.text.len() - self.text_bytes);
+            let value = format!(
+                "{{\"id\":{id},\"bucket\":{},\"at\":{},\"text\":\"{}\"}}",
+                id % self.buckets,
+                EPOCH_SECONDS * 1000 + id,
+                &self.text[from..from + self.text_bytes],
+            );
+            // Not in step with the buckets, or each partition would have a few of its own.
+            let partition = (id / self.buckets % i64::from(partitions)) as i32;
+            Outgoing { partition, id, key: None, value: Some(value.into_bytes()) }
+        })
+    }
 }

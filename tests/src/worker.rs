@@ -96,6 +96,11 @@ impl Worker {
         Worker { name: start.name, child, log, stdout: Some(stdout) }
     }
 
+    /// What the system knows it by, until it was waited for.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Sends a signal; the worker must not have been waited for.
     pub fn signal(&self, signal: Signal) {
         signals::send(self.child.id(), signal).expect("signal the worker");

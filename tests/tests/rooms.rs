@@ -30,6 +30,7 @@ const WORKER: &[Row] = &[
     ("clock", &[]),
     ("logs", &[]),
     ("budget", &[]),
+    ("allocator", &[]),
     ("http", &["clock"]),
     ("identity", &["clock", "http"]),
     // The flow. A limit that the memory cannot hold is a fault of the settings, and so they ask budget; identity names
@@ -78,9 +79,9 @@ const BOTH_WAYS: &[(&str, &str)] = &[("append", "rewind")];
 const OUTSIDE: &[Row] = &[
     ("aws_*", &["kafka", "metrics", "store"]),
     ("axum", &["health"]),
+    ("libc", &["allocator"]),
     ("parquet", &["encode", "verify"]),
     ("rdkafka*", &["kafka"]),
-    ("sonic_rs", &["decode"]),
     ("sqlparser", &["schema"]),
     ("toml", &["settings"]),
     ("tracing_subscriber", &["logs"]),

@@ -41,6 +41,8 @@ pub mod http;
 
 pub mod budget;
 
+pub mod allocator;
+
 pub mod identity;
 
 pub mod clock;

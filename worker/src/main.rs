@@ -18,7 +18,7 @@ use worker::kafka::KafkaError;
 use worker::pipeline::HoldAt;
 use worker::settings::{Faults, KafkaSettings, LISTEN_DEFAULT, Settings};
 use worker::verify::{Brokers, Existing, VerifyError, VerifyOptions, verify};
-use worker::{check, health, history, kafka, logs, settings};
+use worker::{allocator, check, health, history, kafka, logs, settings};
 
 use self::cli::{
     CheckArgs, Cli, Command, HealthArgs, LedgerArgs, PipelineArg, RunArgs, StoreArg, VerifyArgs,
@@ -35,11 +35,14 @@ enum Failure {
 }
 
 fn main() -> ExitCode {
+    // Where it cannot be, `memory.limit` is kept less closely; nothing else depends on it.
+    let one_heap = allocator::share_one_heap();
     let cli = match cli::parse(std::env::args_os()) {
         Ok(cli) => cli,
         Err(exit) => return exit.into(),
     };
     logs::init();
+    tracing::debug!(one_heap, "allocator");
     // A long-running worker's stderr is read by machines, unless a person sits in front of it.
     let for_people = std::io::stderr().is_terminal() || !matches!(cli.command, Command::Run(_));
     // What panicked has been logged by the hook; nothing is used after it.

@@ -69,7 +69,7 @@ impl Bodies for Templated {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{BTreeMap, BTreeSet};
+    use std::collections::BTreeMap;
 
     use serde_json::json;
 
@@ -83,7 +83,6 @@ mod tests {
                 task_definition: json!({"family": "shop-worker", "containerDefinitions": [container]}),
                 service: json!({"cluster": "main", "serviceName": "shop", "desiredCount": 1}),
                 fills: BTreeMap::new(),
-                holes: BTreeSet::new(),
                 repository_uri: "r".to_owned(),
             },
         }

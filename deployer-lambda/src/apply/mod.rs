@@ -10,6 +10,8 @@ pub mod ports;
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
+
 use serde_json::Value;
 
 pub use self::bodies::Templated;
@@ -85,6 +87,16 @@ pub enum Doing {
     Calling(Action),
     /// Writing what came of a call that was made.
     Settling(Action),
+}
+
+impl fmt::Display for Doing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Doing::Announcing => f.write_str("write the plan into the journal"),
+            Doing::Calling(action) => f.write_str(&verb(action)),
+            Doing::Settling(action) => write!(f, "write down what came of this: {}", verb(action)),
+        }
+    }
 }
 
 /// The journal as it was last seen in the store.

@@ -203,7 +203,7 @@ fn plan(journal: Option<Journal>, action: Option<Action>) -> Plan {
         next: "z".to_owned(),
         undo: None,
     };
-    Plan { journal, action, decision, tallies: Vec::new() }
+    Plan { journal, action, decision, happened: Vec::new(), tallies: Vec::new() }
 }
 
 fn announcing(revision: u64, action: &Action) -> Plan {
@@ -512,4 +512,12 @@ async fn a_look_does_no_more_than_a_few_chores_and_none_waits_for_ever() {
         .map(|record| record.digest.as_str())
         .collect();
     assert_eq!(undone, ["sha256:4"]);
+}
+
+#[test]
+fn what_was_being_done_reads_as_a_sentences_part() {
+    let revision = RevisionArn::from("arn:aws:ecs:r:1:task-definition/shop:7");
+    let point = Action::Point { release: release(), revision, own_rollback: true, force: false };
+    let text = Doing::Settling(point).to_string();
+    assert_eq!(text, "write down what came of this: point the service at shop:7 of release 0123456789abcdef");
 }

@@ -55,6 +55,12 @@ pub struct Journal {
     pub stopped: Option<Stopped>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub approvals: Vec<Approval>,
+    /// What people rejected and the ledger does not know yet: announced one by one as `Action::Reject`, then struck.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub wanted_rejects: Vec<Wanted>,
+    /// Rejections that people took back and the ledger still holds: announced as `Action::Release`, then struck.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub wanted_releases: Vec<Wanted>,
     /// Newest last.
     #[serde(default)]
     pub releases: Vec<Record>,
@@ -76,12 +82,6 @@ pub struct Journal {
     /// Tasks to scale to, once: by `start`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scale_to: Option<u32>,
-    /// What a person rejected and the ledger does not know yet: release ids or digests, with the reason.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub wanted_rejects: Vec<Wanted>,
-    /// What a person released again and the ledger still rejects.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub wanted_releases: Vec<Wanted>,
     /// The announced call that was refused last; gone once a call of its kind is done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_error: Option<LastError>,
@@ -290,10 +290,14 @@ pub struct Stopped {
     pub at: Moment,
     /// Tasks to come back to.
     pub desired: u32,
+    #[serde(default)]
+    pub reason: String,
 }
 
+/// A change of the ledger's rejections that is still to be made.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Wanted {
+    /// A release id or an image digest.
     pub what: String,
     pub reason: String,
 }

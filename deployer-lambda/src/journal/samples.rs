@@ -136,8 +136,8 @@ pub(crate) fn journal() -> impl Strategy<Value = Journal> {
     let pin = (release(), any::<String>(), moment()).prop_map(|(release, by, at)| Pin { release, by, at });
     let freeze = (any::<String>(), moment(), of(moment()), any::<String>())
         .prop_map(|(by, at, until, reason)| Freeze { by, at, until, reason });
-    let stopped =
-        (any::<String>(), moment(), any::<u32>()).prop_map(|(by, at, desired)| Stopped { by, at, desired });
+    let stopped = (any::<(String, String)>(), moment(), any::<u32>())
+        .prop_map(|((by, reason), at, desired)| Stopped { by, at, desired, reason });
     let approval =
         (digest(), any::<String>(), moment()).prop_map(|(digest, by, at)| Approval { digest, by, at });
     let error = (action(), any::<String>(), any::<bool>(), moment(), any::<u32>())

@@ -148,7 +148,8 @@ pub(super) fn give_up(draft: &mut Draft, inputs: &Inputs<'_>, from: &ReleaseId, 
         draft.journal.candidate = None;
     }
     if stop {
-        draft.journal.stopped = Some(Stopped { by: "policy on_no_target".to_owned(), at: now, desired: 1 });
+        draft.journal.stopped =
+            Some(Stopped { by: "landfall".to_owned(), at: now, desired: 1, reason: words.to_owned() });
     }
     let what = if stop { "stop it and page" } else { "keep it running and page" };
     let next = "a newer image is released as soon as it is pushed";
@@ -294,7 +295,8 @@ pub(super) fn drift(draft: &mut Draft, inputs: &Inputs<'_>, facts: &Facts<'_>) -
     }
     draft.journal.drifts.push(inputs.now);
     draft.tallies.push(Tally::Drift);
-    let action = Action::Point { release: current.clone(), revision, own_rollback: inputs.own_rollback, force: false };
+    let action =
+        Action::Point { release: current.clone(), revision, own_rollback: inputs.own_rollback, force: false };
     let what = format!("point the service at {} again", named(&record));
     let why = format!("it points at {}, which nobody announced", found.short());
     let undo = Some(format!("deploy the image of {}", found.short()));

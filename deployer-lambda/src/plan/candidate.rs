@@ -335,6 +335,7 @@ fn held(draft: &mut Draft, choice: &Choice<'_>, skip: Skip, words: &str) {
     if draft.first_time(&format!("held-{skip:?}"), choice.release.as_str()) {
         draft.happened.push(Happened::Held {
             release: choice.release.clone(),
+            digest: choice.image.digest.clone(),
             tag: choice.tag.clone(),
             skip,
             words: words.to_owned(),

@@ -124,6 +124,7 @@ pub enum Happened {
     /// The newest image may not be released yet.
     Held {
         release: ReleaseId,
+        digest: Digest,
         tag: String,
         skip: Skip,
         words: String,

@@ -1,9 +1,11 @@
 //! What other programs see in the output.
 
 use serde_json::json;
+use tests::peers;
+use tests::pipeline::SCHEMA;
 use tests::scene::Scene;
 
-use crate::SOON;
+use crate::{LATER, SOON};
 
 #[test]
 fn duckdb_and_pyarrow_read_the_declared_types() {
@@ -63,6 +65,75 @@ fn duckdb_and_pyarrow_read_the_declared_types() {
         assert!(keys.contains(&json!(key)), "{key} among {keys:?}");
     }
     values_are_as_sent(&seen["rows"]);
+}
+
+/// Beside types and values: Spark's own readers find pages by the index that we wrote.
+#[test]
+fn spark_reads_the_declared_types_and_sees_what_duckdb_and_pyarrow_see() {
+    let Some(mut scene) = Scene::new("spark") else { return };
+    let Some(spark) = peers::spark("Spark as a reader") else { return };
+    scene.pipeline.metadata = vec!["topic", "partition", "offset", "timestamp", "key", "headers"];
+    // One flush, so that a file has more rows than a page.
+    scene.pipeline.age_max = "60s";
+    scene.pipeline.idle_max = "2s";
+    let topic = scene.topic("records", 3, &[]);
+    let rows = 30_000;
+    scene.produce(&topic, 3, rows);
+    let broken = tests::kafka::Outgoing { partition: 0, id: 0, key: None, value: Some(b"{".to_vec()) };
+    scene.feed().send(&topic, [broken]);
+    let mut worker = scene.worker("worker");
+    scene.wait_until_at_end(&topic, 3, LATER);
+    assert_eq!(worker.drain(SOON).code, Some(0));
+    scene.count().assert_exact();
+    let entries = scene.oracle.entries(&scene.output);
+    let files = entries.iter().filter_map(|entry| entry["files"].as_array()).flatten();
+    let largest = files.filter_map(|file| file["rows"].as_i64()).max();
+    assert!(largest > Some(8192), "a file of more than one page of 8,192 rows: {largest:?}");
+
+    let seen = scene.oracle.spark(&spark, &scene.output, SCHEMA, "events", &["dt", "hour"], [15_000, 15_099]);
+    assert_eq!(seen["rows"], json!(rows));
+    assert_eq!(seen["rows_prefix"], json!(rows), "_landfall/ is invisible, its dead letter too");
+    let types = [
+        ("id", "bigint"),
+        ("at", "timestamp"),
+        ("name", "string"),
+        ("flag", "boolean"),
+        ("tiny", "tinyint"),
+        ("small", "smallint"),
+        ("medium", "int"),
+        ("ratio", "float"),
+        ("amount", "double"),
+        ("price", "decimal(12,2)"),
+        ("day", "date"),
+        ("blob", "binary"),
+        ("tags", "array<string>"),
+        ("labels", "map<string,bigint>"),
+        ("place", "struct<city:string,zip:int>"),
+    ];
+    let beside = [
+        ("_topic", "string"),
+        ("_partition", "int"),
+        ("_offset", "bigint"),
+        ("_timestamp", "timestamp"),
+        ("_key", "binary"),
+        ("_headers", "array<struct<name:string,value:binary>>"),
+        // Spark guesses from the directories' names.
+        ("dt", "date"),
+        ("hour", "int"),
+    ];
+    let as_map = |types: &[(&str, &str)]| {
+        types.iter().map(|(name, kind)| ((*name).to_owned(), json!(kind))).collect::<serde_json::Map<_, _>>()
+    };
+    assert_eq!(seen["declared"], json!(as_map(&types)), "as Spark itself reads schema.sql");
+    assert_eq!(seen["types"], json!(as_map(&[types.as_slice(), &beside].concat())));
+    for reader in ["pyarrow", "duckdb"] {
+        assert_eq!(seen[reader]["count"], json!(0), "{reader} sees other values: {}", seen[reader]);
+    }
+    for vectorized in ["true", "false"] {
+        let range = &seen["ranges"][vectorized];
+        assert_eq!(range["rows"], json!(100), "vectorized: {vectorized}");
+        assert_eq!(range["differs"]["count"], json!(0), "vectorized: {vectorized}: {range}");
+    }
 }
 
 /// Two rows, one with everything and one without its optional struct.

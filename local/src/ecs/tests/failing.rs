@@ -155,6 +155,19 @@ fn tasks_that_never_run_are_started_ever_more_seldom_and_those_that_crash_are_no
 }
 
 #[test]
+fn a_task_that_runs_ends_the_growing_wait() {
+    let mut w = World::up("one", 1, json!({}));
+    let fails = Act { fails_to_start: Some((StartFailure::Resources, "no")), ..Act::default() };
+    let bad = w.define("bad", move |nth| if nth == 4 { crashes() } else { fails.clone() });
+    w.deploy(&bad);
+    w.run_until("it was tried often", |w| w.started("bad") == 8);
+    let created: Vec<Ms> = w.s().stopped.iter().map(|task| task.created_at).collect();
+    let waits: Vec<Ms> = created.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    // 3 s to pull, then 10, 20, 40 and 80 s; the crash after 6 s waits 5, and the next failure 10 again.
+    assert_eq!(waits, [13_000, 23_000, 43_000, 83_000, 11_000, 13_000]);
+}
+
+#[test]
 fn a_healthy_task_resets_the_count_only_where_it_is_set_to() {
     // Of two tasks at a time every second one crashes, the others are well.
     let odd_ones_crash = |nth: u32| if nth.is_multiple_of(2) { crashes() } else { Act::default() };

@@ -57,10 +57,14 @@ fn a_maximum_without_room_for_one_more_task_blocks_the_deployment() {
 
 #[test]
 fn a_deployment_completes_when_its_tasks_are_healthy_and_the_old_ones_are_gone() {
-    let mut w = World::up("one", 1, percent(100, 200));
+    let mut w = World::new();
+    let slow_to_stop = w.define("one", |_| Act { term_ms: Some(19 * SECOND), ..Act::default() });
+    w.create(&slow_to_stop, 1, percent(100, 200));
+    w.until_settled();
     let two = w.good("two");
     w.deploy(&two);
     w.run_until("the old task is told to stop", |w| w.s().tasks.iter().any(|task| task.stopping));
+    w.run_for(18 * SECOND);
     assert_eq!(w.s().primary().state, RolloutState::InProgress);
     assert_eq!(w.describe()["deployments"].as_array().unwrap().len(), 2);
     w.until_settled();
@@ -228,4 +232,17 @@ fn steady_state_is_told_once_when_it_comes_and_again_every_six_hours() {
     let mut w = World::up("one", 1, json!({}));
     w.run_for(7 * 60 * MINUTE);
     assert_eq!(w.names_of_events(), ["SERVICE_STEADY_STATE"]);
+}
+
+#[test]
+fn of_old_tasks_those_that_are_not_healthy_go_first() {
+    let mut w = World::up("one", 1, percent(0, 200));
+    let slow = w.define("slow", |_| Act { pull_ms: 10 * MINUTE, ..Act::default() });
+    w.deploy(&slow);
+    w.run_for(SECOND);
+    assert_eq!(w.running(), ["one", "slow"]);
+    let three = w.good("three");
+    w.deploy(&three);
+    w.run_for(5 * SECOND);
+    assert_eq!((w.running(), w.fewest), (vec!["one".to_owned(), "three".to_owned()], 1));
 }

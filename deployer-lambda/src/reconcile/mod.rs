@@ -1,0 +1,172 @@
+//! Reconcile: look, plan, apply, and look again, until nothing is left to do or the time is over.
+//!
+//! Order: the journal is read first, then the world; a plan is made of both; its notices go into the same journal as
+//! its intent. Whoever loses a race looks again. What cannot be read plans nothing.
+//! Neighbours: observe, plan, apply, report. Generic over its ports: the simulation runs this very loop.
+
+mod tell;
+
+use crate::apply::{self, Applied, Doing, apply};
+use crate::clock::Clock;
+use crate::event::Hint;
+use crate::journal::Journal;
+use crate::observe::facts::Observed;
+use crate::observe::ports::{CallError, JournalTag};
+use crate::observe::{self, Look, observe};
+use crate::plan::{self, Decision, Inputs, Plan, Rules, Tally, desired};
+use crate::policy::Policy;
+use crate::release::{Digest, Moment, ReleaseId};
+
+pub use tell::Teller;
+
+/// Steps of one invocation: a release takes three, a way back five.
+const STEPS_MAX: u32 = 16;
+/// Times that others may write the journal first before this invocation leaves it to them.
+const RACES_MAX: u32 = 4;
+
+/// All that the loop needs.
+#[derive(Clone, Copy)]
+pub struct World<'w> {
+    pub look: observe::World<'w>,
+    pub act: apply::World<'w>,
+    pub policy: &'w Policy,
+    /// Which release an image makes with the templates of this build.
+    pub release_of: &'w (dyn Fn(&Digest) -> ReleaseId + Sync),
+    /// `linux/arm64`: what the task definition runs on.
+    pub platform: &'w str,
+    /// The alarms that the service's deployments watch.
+    pub alarms: &'w [String],
+    /// Whether the service's settings let ECS roll back by itself.
+    pub own_rollback: bool,
+    pub teller: &'w Teller,
+    pub clock: &'w dyn Clock,
+    pub rules: Rules,
+}
+
+/// The journal as it was read, and all that was observed with it.
+pub struct Seen {
+    pub journal: Option<(Journal, JournalTag)>,
+    pub observed: Observed,
+    pub at: Moment,
+}
+
+/// What one invocation came to.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// Every decision, the last one last.
+    pub decisions: Vec<Decision>,
+    pub tallies: Vec<Tally>,
+    /// Notices that ask for a person now.
+    pub pages: u32,
+    /// What was refused or left in doubt, in words.
+    pub trouble: Option<String>,
+}
+
+/// Looks at everything once. `named`: an image that a person names, looked at closely.
+///
+/// # Errors
+/// The journal cannot be read: nothing is planned.
+pub async fn see(world: &World<'_>, details: bool, named: &[Digest]) -> Result<Seen, CallError> {
+    let journal = world.act.journals.read().await?;
+    let admits = |images: &[crate::observe::facts::Image]| {
+        let mut digests = named.to_vec();
+        digests.extend(desired::admitted(world.policy, images));
+        digests
+    };
+    let look = Look {
+        journal: journal.as_ref().map(|(journal, _)| journal),
+        admits: &admits,
+        alarm_names: world.alarms,
+        scans: world.policy.scan.passes.is_some(),
+        details,
+    };
+    let observed = observe(&world.look, &look).await;
+    Ok(Seen { journal, observed, at: world.clock.now() })
+}
+
+/// The plan of what was seen.
+pub fn plan_of(world: &World<'_>, seen: &Seen, pushed: Option<&Digest>) -> Plan {
+    plan::plan(&Inputs {
+        policy: world.policy,
+        observed: &seen.observed,
+        journal: seen.journal.as_ref().map(|(journal, _)| journal),
+        release_of: world.release_of,
+        own_rollback: world.own_rollback,
+        platform: world.platform,
+        pushed,
+        rules: world.rules,
+        now: seen.at,
+    })
+}
+
+/// Reconciles. Nothing new is begun after `until`.
+///
+/// # Errors
+/// The journal cannot be read; whatever was begun is found by the next look.
+pub async fn run(world: &World<'_>, hint: &Hint, until: Moment) -> Result<Outcome, CallError> {
+    let pushed = match hint {
+        Hint::Push { digest, .. } => Some(digest),
+        Hint::Scan { .. }
+        | Hint::Deployment { .. }
+        | Hint::Service { .. }
+        | Hint::Task
+        | Hint::Alarm { .. }
+        | Hint::Schedule => None,
+    };
+    let mut outcome = Outcome::default();
+    let mut races = 0;
+    for _ in 0..STEPS_MAX {
+        let seen = see(world, false, &[]).await?;
+        let mut plan = plan_of(world, &seen, pushed);
+        let pages = world.teller.tell(&mut plan, &seen, world.policy);
+        let applied = apply(&plan, seen.journal, &world.act, seen.at).await;
+        let goes_on = match &applied {
+            Applied::Nothing => false,
+            Applied::Done => plan.action.is_some() || plan.journal.is_some(),
+            Applied::Raced => {
+                races += 1;
+                tracing::debug!(races, "somebody else wrote the journal first: looking again");
+                if races > RACES_MAX {
+                    break;
+                }
+                continue;
+            }
+            Applied::Refused { doing, error } => {
+                outcome.trouble = Some(trouble(doing, error, "nothing happened"));
+                false
+            }
+            Applied::InDoubt { doing, error } => {
+                outcome.trouble =
+                    Some(trouble(doing, error, "nobody knows whether it happened; the next look decides"));
+                false
+            }
+        };
+        let announced = !matches!(&applied, Applied::Refused { doing, .. } | Applied::InDoubt { doing, .. }
+            if *doing == Doing::Announcing);
+        let waits = matches!(applied, Applied::Nothing) || plan.action.is_none();
+        outcome.decisions.push(plan.decision);
+        // What was not written did not happen.
+        if announced {
+            outcome.tallies.extend(plan.tallies);
+            outcome.pages += pages;
+        }
+        if !goes_on || (waits && !plan_changed(&outcome)) || world.clock.now() >= until {
+            break;
+        }
+    }
+    Ok(outcome)
+}
+
+/// A step that only noted something is followed by another look, unless it said the same before.
+fn plan_changed(outcome: &Outcome) -> bool {
+    match outcome.decisions.as_slice() {
+        [.., before, last] => before != last,
+        [_] | [] => true,
+    }
+}
+
+fn trouble(doing: &Doing, error: &CallError, so: &str) -> String {
+    let text = format!("{}; {so}", error.chain());
+    tracing::warn!(?doing, "{text}");
+    text
+}

@@ -1,0 +1,26 @@
+//! Line: one structured log line a decision.
+
+use crate::plan::Decision;
+use crate::release::Digest;
+
+/// What a decision is about, where it is about a release.
+#[derive(Clone, Copy, Debug)]
+pub struct About<'a> {
+    pub tag: Option<&'a str>,
+    pub digest: &'a Digest,
+}
+
+/// Says what was decided, why and what comes next. `woke` is [`crate::event::Woken::named`].
+pub fn log(decision: &Decision, about: Option<About<'_>>, woke: &str) {
+    tracing::info!(
+        woke,
+        release = decision.release.as_ref().map(|release| release.as_str()),
+        tag = about.and_then(|about| about.tag),
+        digest = about.map(|about| about.digest.short()),
+        why = decision.why,
+        next = decision.next,
+        undo = decision.undo.as_deref(),
+        "{}",
+        decision.what
+    );
+}

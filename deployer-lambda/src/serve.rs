@@ -1,0 +1,309 @@
+//! Serve: from Lambda's invocations to what is done, and back as JSON.
+//!
+//! Order: the event is parsed before anything is asked of AWS. What is wrong with the *event* is answered and logged
+//! once: Lambda and EventBridge would only retry it. What goes wrong with *us* is the invocation's failure, so that
+//! asynchronous retries and the dead-letter queue work.
+//! Neighbours: event and clock before it, reconcile behind the trait. Never: SDKs.
+
+use std::error::Error;
+use std::fmt;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
+use serde_json::{Value, json};
+
+use crate::clock::Clock;
+use crate::event::{Alias, Place, Woken, parse};
+use crate::logs;
+use crate::release::Moment;
+
+/// Left of the invocation's time for writing down what was begun: nothing new is begun after `until`.
+pub const MARGIN_MS: i64 = 5_000;
+/// Left for saying that we failed: whoever has not come back by then is given up, as if the process had died.
+pub const LAST_MS: i64 = 1_500;
+/// Left for the answer itself.
+const ANSWER_MS: i64 = 300;
+
+/// Anything that keeps an invocation from doing its work.
+pub type Fault = Box<dyn Error + Send + Sync>;
+
+/// What an invocation sets going. Kept by reconcile.
+#[async_trait]
+pub trait Reconcile: Send + Sync {
+    /// Looks, plans and applies until there is nothing more to do or until `until`, and answers what was decided as a
+    /// JSON object. A refused command is an answer (`Refusal::json`), no error.
+    ///
+    /// The future may be dropped at any await, [`LAST_MS`] before Lambda would kill the process.
+    async fn run(&self, woken: &Woken, until: Moment) -> Result<Value, Fault>;
+
+    /// An invocation that was refused, or that ended before its work was done: for the metric `Errors`.
+    async fn failed(&self);
+}
+
+/// What Lambda hands over with an invocation.
+#[derive(Clone, Debug)]
+pub struct Invocation {
+    pub payload: Value,
+    pub function_arn: String,
+    /// When Lambda kills us.
+    pub deadline: Moment,
+}
+
+/// We failed. Lambda's runtime makes of it `{"errorType": "Failed", "errorMessage": …}`.
+pub struct Failed(pub String);
+
+impl fmt::Debug for Failed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl From<Failed> for Diagnostic {
+    fn from(failed: Failed) -> Diagnostic {
+        Diagnostic { error_type: "Failed".to_owned(), error_message: failed.0 }
+    }
+}
+
+/// Answers one invocation.
+///
+/// # Errors
+/// What went wrong with us, already logged.
+pub async fn handle(
+    world: &dyn Reconcile,
+    here: &Place,
+    clock: &dyn Clock,
+    invocation: &Invocation,
+) -> Result<Value, Failed> {
+    let alias = Alias::of(&invocation.function_arn);
+    let woken = match parse(&invocation.payload, here, alias) {
+        Ok(woken) => woken,
+        Err(error) => {
+            tracing::warn!(kind = error.kind(), alias = alias.name(), "refuse the invocation: {error}");
+            count_failure(world, clock, invocation.deadline).await;
+            return Ok(json!({"ok": false, "kind": error.kind(), "error": error.to_string()}));
+        }
+    };
+    if let Woken::Nothing { why } = &woken {
+        tracing::debug!(why, "nothing to look for");
+        return Ok(json!({"ok": true, "ignored": why}));
+    }
+    let until = invocation.deadline.after_ms(-MARGIN_MS);
+    let last = invocation.deadline.after_ms(-LAST_MS);
+    let failed = match within(clock, last, world.run(&woken, until)).await {
+        Some(Ok(answer)) => return Ok(answer),
+        Some(Err(error)) => chain(&*error),
+        None => "the invocation's time is over: what was announced is finished by the next look; raise the function's \
+                 timeout if this repeats"
+            .to_owned(),
+    };
+    tracing::error!(woke = woken.named(), "could not finish: {failed}");
+    count_failure(world, clock, invocation.deadline).await;
+    Err(Failed(failed))
+}
+
+/// The metric is worth no more than what is left of the invocation's time.
+async fn count_failure(world: &dyn Reconcile, clock: &dyn Clock, deadline: Moment) {
+    if within(clock, deadline.after_ms(-ANSWER_MS), world.failed()).await.is_none() {
+        tracing::warn!("the failure is not counted: no time is left");
+    }
+}
+
+/// With all its causes: `read the journal: get object: connection reset`.
+fn chain(error: &dyn Error) -> String {
+    let mut said = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        said.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    said
+}
+
+/// What `work` comes to; none: it did not by then.
+async fn within<T>(clock: &dyn Clock, by: Moment, work: impl Future<Output = T>) -> Option<T> {
+    let left_ms = by.since_ms(clock.now());
+    tokio::time::timeout(Duration::from_millis(left_ms.unsigned_abs()), work).await.ok()
+}
+
+/// Serves invocations until Lambda ends the process.
+///
+/// # Errors
+/// The runtime API cannot be spoken to.
+pub async fn serve(
+    world: Arc<dyn Reconcile>,
+    here: Place,
+    clock: Arc<dyn Clock>,
+) -> Result<(), lambda_runtime::Error> {
+    let (world, here, clock) = (&*world, &here, &*clock);
+    let answer = move |event: LambdaEvent<Value>| async move {
+        let deadline = Moment(i64::try_from(event.context.deadline).unwrap_or(i64::MAX));
+        let function_arn = event.context.invoked_function_arn;
+        handle(world, here, clock, &Invocation { payload: event.payload, function_arn, deadline }).await
+    };
+    lambda_runtime::run(service_fn(answer)).await
+}
+
+/// The whole process: logs, then `init` once (settings, templates, policy, clients), then invocations until Lambda ends
+/// it. What `init` could not do is logged once; Lambda starts the process anew with the next invocation.
+pub fn main<I>(clock: Arc<dyn Clock>, init: impl FnOnce() -> I) -> ExitCode
+where
+    I: Future<Output = Result<(Arc<dyn Reconcile>, Place), Fault>>,
+{
+    logs::init();
+    // One thread: an invocation waits for AWS most of its time, and is alone in its process.
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!("start the runtime: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    runtime.block_on(async {
+        let served = match init().await {
+            Ok((world, here)) => serve(world, here, clock).await,
+            Err(error) => Err(error),
+        };
+        match served {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                tracing::error!("could not serve: {}", chain(&*error));
+                ExitCode::FAILURE
+            }
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::clock::ManualClock;
+
+    /// Answers as it is told, and keeps what it was asked.
+    struct Scripted {
+        answer: Option<Result<Value, String>>,
+        seen: Mutex<Vec<(String, Moment)>>,
+        failures: Mutex<u32>,
+    }
+
+    #[async_trait]
+    impl Reconcile for Scripted {
+        async fn run(&self, woken: &Woken, until: Moment) -> Result<Value, Fault> {
+            self.seen.lock().unwrap().push((woken.named(), until));
+            match &self.answer {
+                Some(Ok(answer)) => Ok(answer.clone()),
+                Some(Err(error)) => Err(error.clone().into()),
+                None => std::future::pending().await,
+            }
+        }
+
+        async fn failed(&self) {
+            *self.failures.lock().unwrap() += 1;
+        }
+    }
+
+    impl Scripted {
+        fn new(answer: Option<Result<Value, String>>) -> Scripted {
+            Scripted { answer, seen: Mutex::default(), failures: Mutex::default() }
+        }
+
+        fn seen(&self) -> Vec<(String, Moment)> {
+            self.seen.lock().unwrap().clone()
+        }
+
+        fn failures(&self) -> u32 {
+            *self.failures.lock().unwrap()
+        }
+    }
+
+    fn here() -> Place {
+        Place {
+            account: "123456789012".to_owned(),
+            region: "eu-west-1".to_owned(),
+            repository: "landfall/worker".to_owned(),
+            cluster: "data".to_owned(),
+            service: "shop-events".to_owned(),
+        }
+    }
+
+    async fn handled(world: &Scripted, payload: &str, alias: &str, left_ms: i64) -> Result<Value, Failed> {
+        let clock = ManualClock::at(Moment(1_000_000));
+        let payload = serde_json::from_str(payload).unwrap();
+        let function_arn = format!("arn:aws:lambda:eu-west-1:123456789012:function:landfall:{alias}");
+        let invocation = Invocation { payload, function_arn, deadline: Moment(1_000_000 + left_ms) };
+        handle(world, &here(), &clock, &invocation).await
+    }
+
+    const PUSH: &str = include_str!("../tests/events/ecr-push.json");
+    const DELETE: &str = include_str!("../tests/events/ecr-delete.json");
+
+    #[tokio::test]
+    async fn an_event_is_reconciled_with_a_margin_before_the_deadline() {
+        let world = Scripted::new(Some(Ok(json!({"ok": true, "what": "nothing"}))));
+        let answer = handled(&world, PUSH, "events", 60_000).await.unwrap();
+        assert_eq!(answer, json!({"ok": true, "what": "nothing"}));
+        let until = Moment(1_060_000 - MARGIN_MS);
+        assert_eq!(world.seen(), [("push of v1.4.0 (4b7c1f0e6a52)".to_owned(), until)]);
+        assert_eq!(world.failures(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_wrong_event_is_answered_and_never_retried() {
+        let world = Scripted::new(Some(Ok(json!({}))));
+        for (payload, alias, kind) in [
+            ("{}", "events", "unknown-event"),
+            ("[]", "events", "not-an-object"),
+            (r#"{"command": "stop", "reason": "why"}"#, "read", "not-allowed"),
+            (PUSH, "operate", "not-allowed"),
+        ] {
+            let answer = handled(&world, payload, alias, 60_000).await.unwrap();
+            assert_eq!((&answer["ok"], &answer["kind"]), (&json!(false), &json!(kind)), "{answer}");
+            assert!(answer["error"].as_str().is_some_and(|error| error.len() > 20), "{answer}");
+        }
+        assert!(world.seen().is_empty(), "nothing was asked of AWS");
+        assert_eq!(world.failures(), 4);
+    }
+
+    #[tokio::test]
+    async fn what_is_no_reason_to_look_costs_no_look() {
+        let world = Scripted::new(Some(Ok(json!({}))));
+        let answer = handled(&world, DELETE, "events", 60_000).await.unwrap();
+        assert_eq!(answer, json!({"ok": true, "ignored": "DELETE of an image"}));
+        assert!(world.seen().is_empty());
+        assert_eq!(world.failures(), 0);
+    }
+
+    #[tokio::test]
+    async fn our_own_failure_fails_the_invocation_so_that_it_is_retried() {
+        let world = Scripted::new(Some(Err("read the journal".to_owned())));
+        let failed = handled(&world, PUSH, "events", 60_000).await.unwrap_err();
+        let diagnostic = Diagnostic::from(failed);
+        assert_eq!(
+            (diagnostic.error_type.as_str(), diagnostic.error_message.as_str()),
+            ("Failed", "read the journal")
+        );
+        assert_eq!(world.failures(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_reconcile_that_does_not_come_back_is_given_up_before_lambda_kills_us() {
+        let world = Scripted::new(None);
+        // 50 ms are left before the last moment.
+        let failed = handled(&world, PUSH, "events", LAST_MS + 50).await.unwrap_err();
+        assert!(failed.0.contains("time is over"), "{failed:?}");
+        assert_eq!(world.failures(), 1);
+    }
+
+    #[test]
+    fn an_error_is_told_with_all_its_causes() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("read the journal")]
+        struct Outer(#[source] std::io::Error);
+        let error = Outer(std::io::Error::other("connection reset"));
+        assert_eq!(chain(&error), "read the journal: connection reset");
+    }
+}
