@@ -140,6 +140,11 @@ pub enum Happened {
         found: RevisionArn,
         restored: bool,
     },
+    /// AWS or the ledger refused an announced call.
+    Refused {
+        words: String,
+        denied: bool,
+    },
     /// A service without a journal was taken over as it is.
     Adopted {
         release: ReleaseId,

@@ -139,6 +139,7 @@ impl<'a> Scene<'a> {
             Happened::Drift { release, found, restored } => {
                 Happening::Drift { expected: self.subject(release)?, found, is_put_right: *restored }
             }
+            Happened::Refused { words, denied } => Happening::Refused { why: words, is_denied: *denied },
             Happened::Adopted { release } => Happening::Adopted { release: self.subject(release)? },
         })
     }

@@ -171,6 +171,11 @@ pub enum Happening<'a> {
         since: Moment,
         why: &'a str,
     },
+    /// A call was understood and refused.
+    Refused {
+        why: &'a str,
+        is_denied: bool,
+    },
     /// The image of the release to go back to is no longer in the registry.
     ImageGone {
         release: Subject<'a>,
@@ -213,6 +218,7 @@ pub fn notice(happening: &Happening<'_>, at: &Whereabouts, id: u64, now: Moment)
         Happening::WayBackFailed { to, why, retry_at } => way_back_failed(at, to, bare(why), retry_at),
         Happening::RolloutSlow { release, minutes, reason } => slow(at, release, minutes, reason),
         Happening::StuckWayBack { from, to, since, why } => stuck(at, from, to, since, bare(why)),
+        Happening::Refused { why, is_denied } => refused(at, bare(why), is_denied),
         Happening::ImageGone { release } => image_gone(at, release),
     };
     let subject = subject(&format!("{}: {}", at.pipeline, words.subject));
@@ -291,6 +297,24 @@ fn held(at: &Whereabouts, release: Subject<'_>, why: &str) -> Words {
         commands: vec![("all that is checked", {
             at.command("read", &json!({"command": "verify", "what": release.digest}))
         })],
+    }
+}
+
+fn refused(at: &Whereabouts, why: &str, is_denied: bool) -> Words {
+    let did =
+        "Nothing was changed. It is tried again, less and less often, and as soon as something changes.";
+    Words {
+        urgency: if is_denied { Urgency::Page } else { Urgency::Warning },
+        subject: if is_denied {
+            "the deployer lacks a permission"
+        } else {
+            "AWS refused a call of the deployer"
+        }
+        .to_owned(),
+        happened: format!("The next step could not be taken: {why}."),
+        did: did.to_owned(),
+        look: Vec::new(),
+        commands: vec![("how it stands now", at.status())],
     }
 }
 

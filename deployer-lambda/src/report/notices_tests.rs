@@ -184,6 +184,7 @@ fn a_page_is_sent_only_where_a_person_must_act_now() {
             | Happening::StuckWayBack { .. }
             | Happening::WayBackFailed { .. }
             | Happening::Blocked { runs: None, .. }
+            | Happening::Refused { is_denied: true, .. }
             | Happening::Drift { is_put_right: false, .. } => Urgency::Page,
             Happening::Started { .. }
             | Happening::Adopted { .. }
@@ -199,6 +200,7 @@ fn a_page_is_sent_only_where_a_person_must_act_now() {
             | Happening::ScanHeld { .. }
             | Happening::EcsRolledBack { .. }
             | Happening::Drift { .. }
+            | Happening::Refused { .. }
             | Happening::RolloutSlow { .. }
             | Happening::ImageGone { .. } => Urgency::Warning,
         };
