@@ -82,7 +82,6 @@ const OUTSIDE: &[Row] = &[
     ("libc", &["allocator"]),
     ("parquet", &["encode", "verify"]),
     ("rdkafka*", &["kafka"]),
-    ("sonic_rs", &["decode"]),
     ("sqlparser", &["schema"]),
     ("toml", &["settings"]),
     ("tracing_subscriber", &["logs"]),

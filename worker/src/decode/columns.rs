@@ -317,6 +317,8 @@ pub(super) fn timestamps(values: &mut Vec<i64>, nulls: Option<NullBuffer>) -> Re
 pub(super) struct Fields {
     pub(super) names: Vec<Box<str>>,
     pub(super) columns: Vec<Column>,
+    /// The names as they stand in a record, quotes and colon included; empty where that needs escapes.
+    keys: Vec<Box<[u8]>>,
     /// For wide ones; a few names are compared faster than one is hashed.
     by_name: Option<HashMap<Box<str>, usize>>,
     arrow: ArrowFields,
@@ -325,7 +327,7 @@ pub(super) struct Fields {
 /// Up to how many fields a name is looked for one by one.
 const SCANNED_MAX: usize = 24;
 
-/// How many of the next names are compared before one is hashed.
+/// How many of the next names are tried before all are searched.
 const NEAR: usize = 4;
 
 impl Fields {
@@ -334,11 +336,22 @@ impl Fields {
         let by_name = (names.len() > SCANNED_MAX)
             .then(|| names.iter().cloned().enumerate().map(|(index, name)| (name, index)).collect());
         Fields {
+            keys: names.iter().map(|name| as_key(name)).collect(),
             names,
             columns: fields.iter().map(|field| Column::new(&field.sql_type, field.nullable)).collect(),
             by_name,
             arrow: fields.iter().map(schema::Column::arrow).collect(),
         }
+    }
+
+    /// The field whose key, colon included, `text` begins with, and the bytes of that: only `next` and the few behind
+    /// it are tried, because producers keep the order of their keys and leave out what they have not.
+    #[inline]
+    pub(super) fn expected(&self, text: &[u8], next: usize) -> Option<(usize, usize)> {
+        let begins =
+            |key: &[u8]| !key.is_empty() && text.get(..key.len()).is_some_and(|start| same(start, key));
+        let near = self.keys.iter().enumerate().skip(next).take(NEAR);
+        near.filter(|(_, key)| begins(key)).map(|(index, key)| (index, key.len())).next()
     }
 
     /// The field of this name; `next` is where it is expected, because producers keep the order of their keys.
@@ -368,6 +381,11 @@ impl Fields {
     pub(super) fn finish(&mut self) -> Result<Vec<ArrayRef>, ArrowError> {
         self.columns.iter_mut().map(Column::finish).collect()
     }
+}
+
+fn as_key(name: &str) -> Box<[u8]> {
+    let plain = name.bytes().all(|byte| byte >= 0x20 && byte != b'"' && byte != b'\\');
+    if plain { format!("\"{name}\":").into_bytes().into() } else { Box::default() }
 }
 
 /// Whether two names are one. Names are short: comparing them by words costs less than calling `memcmp`, once for
@@ -437,6 +455,16 @@ pub(super) fn repeated_key<'a>(offsets: &Offsets, keys: &'a Bytes) -> Option<&'a
 mod tests {
     use super::*;
 
+    fn fields_of(names: &[&str]) -> Fields {
+        let column = |name: &&str| schema::Column {
+            name: (*name).to_owned(),
+            sql_type: SqlType::Int,
+            nullable: true,
+            comment: None,
+        };
+        Fields::new(&names.iter().map(column).collect::<Vec<_>>())
+    }
+
     #[test]
     fn names_that_differ_anywhere_are_not_the_same() {
         let name = b"a_name_of_twenty-six_bytes";
@@ -476,17 +504,34 @@ mod tests {
     }
 
     #[test]
+    fn a_key_is_expected_whole_and_near_and_only_if_it_needs_no_escapes() {
+        let fields = fields_of(&["a", "ab", "quo\"te", "back\\slash", "é", "last", "far"]);
+        assert_eq!(fields.expected(br#""a":1"#, 0), Some((0, 4)));
+        assert_eq!(fields.expected(br#""ab":1"#, 0), Some((1, 5)));
+        assert_eq!(fields.expected(br#""a":1"#, 1), None, "behind us");
+        assert_eq!(fields.expected(br#""last":"#, 5), Some((5, 7)));
+        assert_eq!(fields.expected(br#""far":"#, 2), None, "too far");
+        assert_eq!(fields.expected(br#""far":"#, 7), None, "all are read");
+        assert_eq!(fields.expected("\"é\":".as_bytes(), 2), Some((4, 5)));
+        for other in [
+            &br#""a" :"#[..],
+            br#""a"#,
+            br#""A":"#,
+            br#""ab""#,
+            br#""quo"te":"#,
+            br#""quo\"te":"#,
+            br#""back\slash":"#,
+            b"",
+        ] {
+            assert_eq!(fields.expected(other, 0), None, "{}", String::from_utf8_lossy(other));
+        }
+    }
+
+    #[test]
     fn a_name_is_found_wherever_it_is_expected() {
         for count in [1, 2, SCANNED_MAX, SCANNED_MAX + 1] {
-            let columns: Vec<schema::Column> = (0..count)
-                .map(|index| schema::Column {
-                    name: format!("c{index}"),
-                    sql_type: SqlType::Int,
-                    nullable: true,
-                    comment: None,
-                })
-                .collect();
-            let fields = Fields::new(&columns);
+            let names: Vec<String> = (0..count).map(|index| format!("c{index}")).collect();
+            let fields = fields_of(&names.iter().map(String::as_str).collect::<Vec<_>>());
             for next in 0..count + 2 {
                 for index in 0..count {
                     assert_eq!(fields.find(&format!("c{index}"), next), Some(index));

@@ -26,8 +26,7 @@
 //!
 //! Keys that the schema does not declare are ignored; what stands under them must still be JSON, nested at most
 //! [`DEPTH_MAX`] deep. Declared keys are matched exactly, case included. A declared key that stands twice makes the
-//! record a dead letter: readers of JSON disagree on which one holds. `-0.0` becomes 0.0 in a double (sonic-rs drops
-//! the sign of a zero), as nothing that compares numbers can tell.
+//! record a dead letter: readers of JSON disagree on which one holds.
 
 mod batch;
 mod columns;
@@ -35,6 +34,7 @@ pub mod dead_letter;
 mod json;
 mod origin;
 mod scalar;
+mod text;
 
 #[cfg(test)]
 mod tests;
@@ -43,7 +43,8 @@ use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::ArrowError;
 
 pub use self::batch::{BatchDecoder, DecodeFailure, DecoderFactory};
-pub use self::json::{DEPTH_MAX, JsonRows};
+pub use self::json::JsonRows;
+pub use self::text::DEPTH_MAX;
 use crate::kafka::TopicPartition;
 
 /// What became of one run of a batch. `written + filtered + dead_lettered` = its length.

@@ -24,11 +24,52 @@ pub(super) fn timestamp_from_millis(millis: i64) -> Result<i64, &'static str> {
 pub(super) fn timestamp(text: &str) -> Result<i64, &'static str> {
     const FORM: &str =
         "no timestamp; write 2026-11-22T07:00:00.123456Z, with an offset, or without one for UTC";
+    if let Some(micros) = utc_timestamp(text.as_bytes()) {
+        return in_range(micros);
+    }
     if text.len() > TIMESTAMP_LEN_MAX {
         return Err(FORM);
     }
     let instant = string_to_datetime(&Utc, text).map_err(|_| FORM)?;
     in_range(instant.timestamp_micros())
+}
+
+/// `2026-11-22T07:00:00.123456Z`, with no more digits behind the point: how most producers write it, in a fraction of
+/// the time that reading every form takes. None says nothing of the text.
+#[inline]
+fn utc_timestamp(text: &[u8]) -> Option<i64> {
+    const FRACTION_MAX: usize = 6;
+    let (moment, fraction) = text.strip_suffix(b"Z")?.split_first_chunk::<19>()?;
+    let &[y, e, a, r, b'-', m, o, b'-', d, d2, b'T', h, h2, b':', n, n2, b':', s, s2] = moment else {
+        return None;
+    };
+    let two = |tens, ones| Some(digit(tens)? * 10 + digit(ones)?);
+    let days = days(two(y, e)? * 100 + two(a, r)?, two(m, o)?, two(d, d2)?)?;
+    let (hour, minute, second) = (two(h, h2)?, two(n, n2)?, two(s, s2)?);
+    if hour > 23 || minute > 59 || second > 59 {
+        return None;
+    }
+    let micros = match fraction {
+        [] => 0,
+        [b'.', digits @ ..] if (1..=FRACTION_MAX).contains(&digits.len()) => {
+            let value = digits.iter().try_fold(0, |value, &byte| Some(value * 10 + digit(byte)?))?;
+            value * 10u32.pow((FRACTION_MAX - digits.len()) as u32)
+        }
+        _ => return None,
+    };
+    let seconds = i64::from(days) * 86_400 + i64::from(hour * 3600 + minute * 60 + second);
+    Some(seconds * 1_000_000 + i64::from(micros))
+}
+
+#[inline]
+fn digit(byte: u8) -> Option<u32> {
+    byte.is_ascii_digit().then(|| u32::from(byte - b'0'))
+}
+
+/// Days since 1970; none where the calendar has no such day. `year` has four digits.
+#[inline]
+fn days(year: u32, month: u32, day: u32) -> Option<i32> {
+    Some(NaiveDate::from_ymd_opt(year as i32, month, day)?.num_days_from_ce() - DAYS_TO_1970)
 }
 
 fn in_range(micros: i64) -> Result<i64, &'static str> {
@@ -39,10 +80,8 @@ fn in_range(micros: i64) -> Result<i64, &'static str> {
 pub(super) fn date(text: &str) -> Result<i32, &'static str> {
     const FORM: &str = "no date; write 2026-11-22";
     let bytes = text.as_bytes();
-    let number = |range: std::ops::Range<usize>| -> Option<u32> {
-        bytes[range]
-            .iter()
-            .try_fold(0, |value, byte| byte.is_ascii_digit().then(|| value * 10 + u32::from(byte - b'0')))
+    let number = |range: std::ops::Range<usize>| {
+        bytes[range].iter().try_fold(0, |value, &byte| Some(value * 10 + digit(byte)?))
     };
     if bytes.len() != 10 || bytes[4] != b'-' || bytes[7] != b'-' {
         return Err(FORM);
@@ -53,9 +92,7 @@ pub(super) fn date(text: &str) -> Result<i32, &'static str> {
     if year == 0 {
         return Err(NO_YEAR);
     }
-    // The cast cannot wrap: four digits.
-    let date = NaiveDate::from_ymd_opt(year as i32, month, day).ok_or("no such day in the calendar")?;
-    Ok(date.num_days_from_ce() - DAYS_TO_1970)
+    days(year, month, day).ok_or("no such day in the calendar")
 }
 
 /// From 0000-12-31 to 1970-01-01.
@@ -185,6 +222,26 @@ mod tests {
     }
 
     #[test]
+    fn the_usual_form_of_a_timestamp_is_known() {
+        for (text, wanted) in [
+            ("1970-01-01T00:00:00Z", Some(0)),
+            ("2026-11-22T07:00:00.123Z", Some(1_795_330_800_123_000)),
+            ("1969-12-31T23:59:59.999999Z", Some(-1)),
+            ("2024-02-29T23:59:59.5Z", Some(1_709_251_199_500_000)),
+            ("2026-02-29T00:00:00Z", None),
+            ("2026-11-22T24:00:00Z", None),
+            ("2026-11-22T23:60:00Z", None),
+            ("2026-11-22T23:59:60Z", None),
+            ("2026-11-22T07:00:00.Z", None),
+            ("2026-11-22T07:00:00.1234567Z", None),
+            ("2026-11-22T07:00:00+01:00", None),
+            ("2026-11-22T07:0:00Z", None),
+        ] {
+            assert_eq!(utc_timestamp(text.as_bytes()), wanted, "{text}");
+        }
+    }
+
+    #[test]
     fn dates_and_timestamps_are_read_to_the_day_and_microsecond() {
         assert_eq!(date("1970-01-01"), Ok(0));
         assert_eq!(date("2026-11-22"), Ok(20_779));
@@ -232,6 +289,16 @@ mod tests {
             let point = if scale == 0 { "" } else { "." };
             prop_assert_eq!(decimal(&format!("{sign}{whole}{point}{fraction}"), 38, scale), Ok(value));
             prop_assert_eq!(decimal(&format!("{value}e-{scale}"), 38, scale), Ok(value));
+        }
+
+        #[test]
+        fn the_usual_form_of_a_timestamp_reads_as_every_form_does(
+            text in "[0-9]{4}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-6][0-9]:[0-6][0-9](\\.[0-9]{0,7})?Z",
+        ) {
+            if let Some(micros) = utc_timestamp(text.as_bytes()) {
+                let slow = string_to_datetime(&Utc, &text).map(|instant| instant.timestamp_micros());
+                prop_assert_eq!(slow.ok(), Some(micros), "{}", text);
+            }
         }
 
         #[test]
