@@ -15,7 +15,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
-use ledger::store::{CompleteOutcome, CopyOutcome, Fault, PutOutcome, Store, UploadId};
+use ledger::store::{
+    CompleteOutcome, CopyOutcome, Fault, ObjectTag, PutOutcome, ReplaceOutcome, Store, UploadId,
+};
 use place::{Place, S3Server};
 
 /// Runs each law in each of these places.
@@ -58,11 +60,23 @@ laws!([memory, faulty_that_passes, file, s3_ministack, s3_strict]:
     odd_keys_are_keys,
     keys_that_leave_the_prefix_are_refused,
     open_uploads_are_listed_until_they_are_not,
+    a_replacement_needs_the_tag_of_what_is_there,
+    replacing_what_is_absent_changes_nothing,
+    a_tag_stays_until_its_own_object_is_replaced,
+    bodies_that_differ_have_tags_that_differ,
+    however_an_object_was_made_it_can_be_replaced,
 );
 
-// moto, the strict server, lets two putters win now and then, and answers 500 for an upload that is gone.
+// An ETag follows from the body, as S3's does of a PUT without KMS; so bodies must have something that none before had.
+laws!([memory, faulty_that_passes, file]: a_body_that_was_there_before_does_not_bring_its_tag_back);
+laws!([s3_ministack, s3_strict]: on_s3_a_body_that_was_there_before_brings_its_tag_back);
+
+// moto, the strict server, looks first and writes then, with no lock around both: it lets two putters win now and then.
+// And it answers 500 for an upload that is gone.
 laws!([memory, faulty_that_passes, file, s3_ministack]:
     of_twenty_racing_putters_one_creates,
+    of_twenty_racing_replacers_one_replaces,
+    no_count_is_lost_among_racing_counters,
     completing_after_aborting_makes_nothing,
     an_upload_that_never_was_is_no_such_upload,
     a_part_of_a_gone_upload_is_refused_as_such,
@@ -118,6 +132,194 @@ async fn of_twenty_racing_putters_one_creates(place: Place) {
         assert_eq!(winners.len(), 1, "winners {winners:?} of {key}");
         let body = place.store.get(&key).await.unwrap().unwrap();
         assert_eq!(body, bytes(&format!("by {}", winners[0])));
+    }
+}
+
+async fn tagged(store: &Arc<dyn Store>, key: &str) -> (Bytes, ObjectTag) {
+    store.get_tagged(key).await.unwrap().unwrap()
+}
+
+async fn of_twenty_racing_replacers_one_replaces(place: Place) {
+    place.store.put_if_absent("journal", bytes("before")).await.unwrap();
+    for round in 0..10 {
+        let (_, tag) = tagged(&place.store, "journal").await;
+        let mut racers = Vec::new();
+        for racer in 0..20 {
+            let (store, tag) = (place.store.clone(), tag.clone());
+            racers.push(tokio::spawn(async move {
+                for _ in 0..50 {
+                    let body = bytes(&format!("{round} by {racer}"));
+                    match store.put_if_match("journal", body, &tag).await {
+                        Ok(outcome) => return (racer, outcome),
+                        Err(error) => assert_eq!(error.fault, Fault::Conflict, "{error}"),
+                    }
+                }
+                panic!("fifty conflicts in a row");
+            }));
+        }
+        let mut winners = Vec::new();
+        for racer in racers {
+            let (racer, outcome) = racer.await.unwrap();
+            if outcome == ReplaceOutcome::Replaced {
+                winners.push(racer);
+            }
+        }
+        assert_eq!(winners.len(), 1, "winners {winners:?} of round {round}");
+        let body = place.store.get("journal").await.unwrap().unwrap();
+        assert_eq!(body, bytes(&format!("{round} by {}", winners[0])));
+    }
+}
+
+async fn no_count_is_lost_among_racing_counters(place: Place) {
+    const COUNTERS: u32 = 6;
+    const EACH: u32 = 5;
+    place.store.put_if_absent("count", bytes("0")).await.unwrap();
+    let mut counters = Vec::new();
+    for _ in 0..COUNTERS {
+        let store = place.store.clone();
+        counters.push(tokio::spawn(async move {
+            let (mut counted, mut overtaken) = (0, 0);
+            while counted < EACH {
+                let (body, tag) = tagged(&store, "count").await;
+                let count: u32 = std::str::from_utf8(&body).unwrap().parse().unwrap();
+                match store.put_if_match("count", bytes(&(count + 1).to_string()), &tag).await {
+                    Ok(ReplaceOutcome::Replaced) => counted += 1,
+                    Ok(ReplaceOutcome::Changed) => overtaken += 1,
+                    Err(error) => assert_eq!(error.fault, Fault::Conflict, "{error}"),
+                }
+                // Somebody gets on at every turn.
+                assert!(overtaken <= COUNTERS * EACH, "overtaken {overtaken} times");
+            }
+        }));
+    }
+    for counter in counters {
+        counter.await.unwrap();
+    }
+    let total = (COUNTERS * EACH).to_string();
+    assert_eq!(place.store.get("count").await.unwrap().unwrap(), bytes(&total));
+}
+
+async fn a_replacement_needs_the_tag_of_what_is_there(place: Place) {
+    let store = &place.store;
+    store.put_if_absent("a/journal", bytes("1")).await.unwrap();
+    let (body, first) = tagged(store, "a/journal").await;
+    assert_eq!(body, bytes("1"));
+    let replaced = store.put_if_match("a/journal", bytes("2, longer"), &first).await.unwrap();
+    assert_eq!(replaced, ReplaceOutcome::Replaced);
+    let (body, second) = tagged(store, "a/journal").await;
+    assert_eq!(body, bytes("2, longer"));
+    // Who read the first one is late, and so is who asks again after a reply that was lost.
+    for late in ["3", "2, longer"] {
+        let outcome = store.put_if_match("a/journal", bytes(late), &first).await.unwrap();
+        assert_eq!(outcome, ReplaceOutcome::Changed, "{late}");
+        assert_eq!(tagged(store, "a/journal").await, (bytes("2, longer"), second.clone()));
+    }
+    assert_eq!(
+        store.put_if_match("a/journal", Bytes::new(), &second).await.unwrap(),
+        ReplaceOutcome::Replaced
+    );
+    assert_eq!(store.get("a/journal").await.unwrap(), Some(Bytes::new()));
+    assert_eq!(store.head("a/journal").await.unwrap().unwrap().bytes, 0);
+    assert_eq!(keys(store, "", None, 10).await, ["a/journal"]);
+    assert_eq!(store.put_if_absent("a/journal", bytes("x")).await.unwrap(), PutOutcome::Exists);
+}
+
+async fn replacing_what_is_absent_changes_nothing(place: Place) {
+    let store = &place.store;
+    assert_eq!(store.get_tagged("journal").await.unwrap(), None);
+    store.put_if_absent("other/journal", bytes("1")).await.unwrap();
+    let (_, tag) = tagged(store, "other/journal").await;
+    // Nor what is only the beginning of a key.
+    for key in ["journal", "deep/down/journal", "other"] {
+        assert_eq!(store.get_tagged(key).await.unwrap(), None, "{key}");
+        assert_eq!(
+            store.put_if_match(key, bytes("2"), &tag).await.unwrap(),
+            ReplaceOutcome::Changed,
+            "{key}"
+        );
+        assert_eq!(store.get(key).await.unwrap(), None, "{key}");
+    }
+    store.delete("other/journal").await.unwrap();
+    let outcome = store.put_if_match("other/journal", bytes("2"), &tag).await.unwrap();
+    assert_eq!(outcome, ReplaceOutcome::Changed);
+    assert_eq!(keys(store, "", None, 10).await, [""; 0]);
+}
+
+async fn a_tag_stays_until_its_own_object_is_replaced(place: Place) {
+    let store = &place.store;
+    for key in ["a", "b"] {
+        store.put_if_absent(key, bytes(key)).await.unwrap();
+    }
+    let (_, a) = tagged(store, "a").await;
+    let (_, b) = tagged(store, "b").await;
+    assert_eq!(store.put_if_absent("a", bytes("no")).await.unwrap(), PutOutcome::Exists);
+    store.head("a").await.unwrap();
+    store.copy("a", "c").await.unwrap();
+    assert_eq!(store.put_if_match("b", bytes("b2"), &b).await.unwrap(), ReplaceOutcome::Replaced);
+    assert_eq!(tagged(store, "a").await, (bytes("a"), a.clone()));
+    assert_eq!(store.put_if_match("a", bytes("a2"), &a).await.unwrap(), ReplaceOutcome::Replaced);
+}
+
+async fn bodies_that_differ_have_tags_that_differ(place: Place) {
+    let store = &place.store;
+    store.put_if_absent("journal", bytes("revision 0")).await.unwrap();
+    let mut tags = Vec::new();
+    for revision in 1..=50 {
+        let (_, tag) = tagged(store, "journal").await;
+        assert!(!tags.contains(&tag), "revision {revision} has the tag of an earlier one: {tags:?}");
+        let body = bytes(&format!("revision {revision}"));
+        assert_eq!(store.put_if_match("journal", body, &tag).await.unwrap(), ReplaceOutcome::Replaced);
+        tags.push(tag);
+    }
+    for old in tags {
+        assert_eq!(
+            store.put_if_match("journal", bytes("late"), &old).await.unwrap(),
+            ReplaceOutcome::Changed
+        );
+    }
+    assert_eq!(store.get("journal").await.unwrap().unwrap(), bytes("revision 50"));
+}
+
+async fn a_body_that_was_there_before_does_not_bring_its_tag_back(place: Place) {
+    let store = &place.store;
+    store.put_if_absent("journal", bytes("A")).await.unwrap();
+    let mut tags = Vec::new();
+    // The same body at once, and after another one; as quickly as it goes, within one tick of a clock.
+    for body in ["A", "B", "A", "A", "B", "B"].repeat(20) {
+        let (_, tag) = tagged(store, "journal").await;
+        assert!(!tags.contains(&tag), "{tag:?} was there before, of {tags:?}");
+        assert_eq!(store.put_if_match("journal", bytes(body), &tag).await.unwrap(), ReplaceOutcome::Replaced);
+        tags.push(tag);
+    }
+}
+
+async fn on_s3_a_body_that_was_there_before_brings_its_tag_back(place: Place) {
+    let store = &place.store;
+    store.put_if_absent("journal", bytes("A")).await.unwrap();
+    let (_, first) = tagged(store, "journal").await;
+    assert_eq!(store.put_if_match("journal", bytes("B"), &first).await.unwrap(), ReplaceOutcome::Replaced);
+    let (_, second) = tagged(store, "journal").await;
+    assert_ne!(first, second);
+    assert_eq!(store.put_if_match("journal", bytes("A"), &second).await.unwrap(), ReplaceOutcome::Replaced);
+    assert_eq!(tagged(store, "journal").await, (bytes("A"), first));
+}
+
+async fn however_an_object_was_made_it_can_be_replaced(place: Place) {
+    let store = &place.store;
+    store.put_if_absent("put", bytes("x")).await.unwrap();
+    store.copy("put", "copied").await.unwrap();
+    let upload = store.begin_upload("uploaded").await.unwrap();
+    let parts = [store.upload_part("uploaded", &upload, 1, bytes("x")).await.unwrap()];
+    store.complete_upload("uploaded", &upload, &parts).await.unwrap();
+    for key in ["put", "copied", "uploaded"] {
+        let (body, tag) = tagged(store, key).await;
+        assert_eq!(body, bytes("x"), "{key}");
+        assert_eq!(
+            store.put_if_match(key, bytes("y"), &tag).await.unwrap(),
+            ReplaceOutcome::Replaced,
+            "{key}"
+        );
+        assert_eq!(store.get(key).await.unwrap(), Some(bytes("y")), "{key}");
     }
 }
 
@@ -382,6 +584,12 @@ async fn odd_keys_are_keys(place: Place) {
         assert_eq!(store.put_if_absent(key, bytes("no")).await.unwrap(), PutOutcome::Exists, "{key}");
         assert_eq!(store.get(key).await.unwrap(), Some(bytes(key)), "{key}");
         assert_eq!(store.head(key).await.unwrap().unwrap().key, key);
+        let (_, tag) = tagged(store, key).await;
+        assert_eq!(
+            store.put_if_match(key, bytes(key), &tag).await.unwrap(),
+            ReplaceOutcome::Replaced,
+            "{key}"
+        );
         let copied = format!("copy/{key}");
         assert_eq!(store.copy(key, &copied).await.unwrap(), CopyOutcome::Copied, "{key}");
         let uploaded = format!("uploaded/{key}");
@@ -410,6 +618,8 @@ async fn keys_that_leave_the_prefix_are_refused(place: Place) {
         let refused = [
             store.put_if_absent(key, Bytes::new()).await.unwrap_err(),
             store.get(key).await.unwrap_err(),
+            store.get_tagged(key).await.unwrap_err(),
+            store.put_if_match(key, Bytes::new(), &ObjectTag("\"a\"".to_owned())).await.unwrap_err(),
             store.get_range(key, 0, 1).await.unwrap_err(),
             store.head(key).await.unwrap_err(),
             store.copy(key, "b").await.unwrap_err(),
@@ -451,6 +661,8 @@ async fn a_missing_bucket_is_told_from_a_missing_key() {
         let errors = [
             store.put_if_absent("k", Bytes::new()).await.unwrap_err(),
             store.get("k").await.unwrap_err(),
+            store.get_tagged("k").await.unwrap_err(),
+            store.put_if_match("k", Bytes::new(), &ObjectTag("\"a\"".to_owned())).await.unwrap_err(),
             store.head("k").await.unwrap_err(),
             store.list("", None, 1).await.unwrap_err(),
             store.begin_upload("k").await.unwrap_err(),

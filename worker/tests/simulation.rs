@@ -382,6 +382,7 @@ fn verdict(weather: Weather, dice: &mut Dice, call: &Call<'_>) -> Verdict {
     let changes = match call.operation {
         Operation::Get | Operation::Head | Operation::List | Operation::ListUploads => false,
         Operation::Put
+        | Operation::Replace
         | Operation::Copy
         | Operation::Delete
         | Operation::BeginUpload

@@ -13,8 +13,8 @@ use futures::future::BoxFuture;
 use tokio::sync::{Notify, oneshot};
 
 use super::{
-    CompleteOutcome, CopyOutcome, Fault, ObjectMeta, Operation, PartTag, PutOutcome, Store, StoreError,
-    UploadId, UploadMeta,
+    CompleteOutcome, CopyOutcome, Fault, ObjectMeta, ObjectTag, Operation, PartTag, PutOutcome,
+    ReplaceOutcome, Store, StoreError, UploadId, UploadMeta,
 };
 
 /// A call as the script sees it.
@@ -298,6 +298,20 @@ impl Store for Faulty {
         through!(self, Operation::Get, key, |inner| inner.get(&key))
     }
 
+    async fn get_tagged(&self, key: &str) -> Result<Option<(Bytes, ObjectTag)>, StoreError> {
+        through!(self, Operation::Get, key, |inner| inner.get_tagged(&key))
+    }
+
+    async fn put_if_match(
+        &self,
+        key: &str,
+        body: Bytes,
+        tag: &ObjectTag,
+    ) -> Result<ReplaceOutcome, StoreError> {
+        let tag = tag.clone();
+        through!(self, Operation::Replace, key, |inner| inner.put_if_match(&key, body, &tag))
+    }
+
     async fn get_range(&self, key: &str, start: u64, end: u64) -> Result<Option<Bytes>, StoreError> {
         through!(self, Operation::Get, key, |inner| inner.get_range(&key, start, end))
     }
@@ -382,6 +396,39 @@ mod tests {
         assert_eq!(faulty.put_if_absent("a", Bytes::new()).await.unwrap(), PutOutcome::Exists);
         assert_eq!((faulty.fired(Fired::LostRequest), faulty.fired(Fired::LostReply)), (1, 1));
         assert_eq!(faulty.calls_of(Operation::Put), 3);
+    }
+
+    #[tokio::test]
+    async fn a_lost_replacement_is_told_from_a_lost_reply_by_reading() {
+        let (memory, faulty) = around_memory();
+        memory.put_if_absent("a", Bytes::from_static(b"1")).await.unwrap();
+        let (_, tag) = faulty.get_tagged("a").await.unwrap().unwrap();
+        let replace = || faulty.put_if_match("a", Bytes::from_static(b"2"), &tag);
+        faulty.next(Operation::Replace, "a", 1, Verdict::LoseRequest);
+        assert!(replace().await.unwrap_err().is_unknown());
+        assert_eq!(faulty.get_tagged("a").await.unwrap().unwrap(), (Bytes::from_static(b"1"), tag.clone()));
+        faulty.next(Operation::Replace, "a", 1, Verdict::LoseReply);
+        assert!(replace().await.unwrap_err().is_unknown());
+        assert_eq!(faulty.get_tagged("a").await.unwrap().unwrap().0, Bytes::from_static(b"2"));
+        // Asked again without reading, it finds its own.
+        assert_eq!(replace().await.unwrap(), ReplaceOutcome::Changed);
+        assert_eq!((faulty.fired(Fired::LostRequest), faulty.fired(Fired::LostReply)), (1, 1));
+        assert_eq!((faulty.calls_of(Operation::Replace), faulty.calls_of(Operation::Put)), (3, 0));
+        faulty.next(Operation::Get, "a", 1, Verdict::LoseReply);
+        assert!(faulty.get_tagged("a").await.unwrap_err().is_unknown());
+    }
+
+    #[tokio::test]
+    async fn a_late_replacement_finds_another_object_and_changes_nothing() {
+        let (memory, faulty) = around_memory();
+        memory.put_if_absent("a", Bytes::from_static(b"1")).await.unwrap();
+        let (_, tag) = faulty.get_tagged("a").await.unwrap().unwrap();
+        faulty.next(Operation::Replace, "a", 1, Verdict::Late);
+        assert!(faulty.put_if_match("a", Bytes::from_static(b"late"), &tag).await.unwrap_err().is_unknown());
+        let second = faulty.put_if_match("a", Bytes::from_static(b"2"), &tag).await.unwrap();
+        assert_eq!(second, ReplaceOutcome::Replaced);
+        assert_eq!(faulty.deliver_late().await, 1);
+        assert_eq!(memory.get("a").await.unwrap().unwrap(), Bytes::from_static(b"2"));
     }
 
     #[tokio::test]

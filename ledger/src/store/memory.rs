@@ -15,13 +15,13 @@ use bytes::Bytes;
 
 use super::key::checked;
 use super::{
-    CompleteOutcome, CopyOutcome, Fault, ObjectMeta, Operation, PARTS_MAX, PartTag, PutOutcome, Store,
-    StoreError, UploadId, UploadMeta,
+    CompleteOutcome, CopyOutcome, Fault, ObjectMeta, ObjectTag, Operation, PARTS_MAX, PartTag, PutOutcome,
+    ReplaceOutcome, Store, StoreError, UploadId, UploadMeta,
 };
 
 /// An object store in memory. Clones share what they hold.
 ///
-/// Upload ids and part tags are the same in every run with the same calls. The clock starts at the Unix epoch
+/// Upload ids and tags are the same in every run with the same calls. The clock starts at the Unix epoch
 /// and moves only by [`MemoryStore::advance`].
 #[derive(Clone)]
 pub struct MemoryStore {
@@ -34,6 +34,7 @@ pub struct MemoryStore {
 struct Inner {
     now: SystemTime,
     objects: BTreeMap<String, Object>,
+    objects_made: u64,
     uploads: BTreeMap<UploadId, Upload>,
     uploads_begun: u64,
 }
@@ -42,6 +43,8 @@ struct Inner {
 struct Object {
     body: Bytes,
     modified: SystemTime,
+    /// Which object of this store it is: no two have the same tag, whatever their bodies.
+    made: u64,
 }
 
 #[derive(Clone)]
@@ -78,6 +81,7 @@ impl MemoryStore {
         let inner = Inner {
             now: SystemTime::UNIX_EPOCH,
             objects: BTreeMap::new(),
+            objects_made: 0,
             uploads: BTreeMap::new(),
             uploads_begun: 0,
         };
@@ -112,9 +116,7 @@ impl MemoryStore {
 
     /// Puts an object whether or not one is there, as someone outside the protocol would.
     pub fn overwrite(&self, key: &str, body: Bytes) {
-        let mut inner = self.lock();
-        let modified = inner.now;
-        inner.objects.insert(key.to_owned(), Object { body, modified });
+        self.lock().make(key, body);
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -157,6 +159,21 @@ impl fmt::Debug for MemoryStore {
     }
 }
 
+impl Inner {
+    /// Makes this the object of `key`, whatever is there.
+    fn make(&mut self, key: &str, body: Bytes) {
+        self.objects_made += 1;
+        let object = Object { body, modified: self.now, made: self.objects_made };
+        self.objects.insert(key.to_owned(), object);
+    }
+}
+
+impl Object {
+    fn tag(&self) -> ObjectTag {
+        ObjectTag(format!("object-{}", self.made))
+    }
+}
+
 /// As an ETag does, the tag follows from the content: the same bytes sent twice have the same tag.
 fn tag_of(body: &Bytes) -> PartTag {
     let mut hasher = DefaultHasher::new();
@@ -176,9 +193,28 @@ impl Store for MemoryStore {
         if inner.objects.contains_key(key) {
             return Ok(PutOutcome::Exists);
         }
-        let modified = inner.now;
-        inner.objects.insert(key.to_owned(), Object { body, modified });
+        inner.make(key, body);
         Ok(PutOutcome::Created)
+    }
+
+    async fn get_tagged(&self, key: &str) -> Result<Option<(Bytes, ObjectTag)>, StoreError> {
+        checked(Operation::Get, key, &self.name)?;
+        Ok(self.lock().objects.get(key).map(|object| (object.body.clone(), object.tag())))
+    }
+
+    async fn put_if_match(
+        &self,
+        key: &str,
+        body: Bytes,
+        tag: &ObjectTag,
+    ) -> Result<ReplaceOutcome, StoreError> {
+        checked(Operation::Replace, key, &self.name)?;
+        let mut inner = self.lock();
+        if inner.objects.get(key).is_none_or(|object| object.tag() != *tag) {
+            return Ok(ReplaceOutcome::Changed);
+        }
+        inner.make(key, body);
+        Ok(ReplaceOutcome::Replaced)
     }
 
     async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
@@ -230,11 +266,10 @@ impl Store for MemoryStore {
         checked(Operation::Copy, from, &self.name)?;
         checked(Operation::Copy, to, &self.name)?;
         let mut inner = self.lock();
-        let modified = inner.now;
         let Some(body) = inner.objects.get(from).map(|object| object.body.clone()) else {
             return Ok(CopyOutcome::SourceAbsent);
         };
-        inner.objects.insert(to.to_owned(), Object { body, modified });
+        inner.make(to, body);
         Ok(CopyOutcome::Copied)
     }
 
@@ -294,9 +329,8 @@ impl Store for MemoryStore {
         let body = self
             .assemble(open, parts)
             .map_err(|why| self.refuse(Operation::CompleteUpload, key, Fault::Refused, why))?;
-        let modified = inner.now;
         inner.uploads.remove(upload);
-        inner.objects.insert(key.to_owned(), Object { body, modified });
+        inner.make(key, body);
         Ok(CompleteOutcome::Completed)
     }
 

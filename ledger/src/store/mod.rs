@@ -1,6 +1,7 @@
 //! Store: the few promises that the ledger needs of an object store, and nothing of any vendor.
 //!
-//! Order: an object is absent until `put_if_absent` or `complete_upload` makes all of it visible at once.
+//! Order: an object is absent until `put_if_absent` or `complete_upload` makes all of it visible at once. One that
+//! is replaced goes from all of the old to all of the new.
 //! Neighbours: none; everything else in this crate stands on it.
 //!
 //! Keys are relative to the output prefix, use `/`, and never start with one.
@@ -33,6 +34,16 @@ pub enum PutOutcome {
     Created,
     /// An object stood there. It may be our own, from a request whose reply was lost.
     Exists,
+}
+
+/// What a replacement found.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum ReplaceOutcome {
+    /// This call replaced the object.
+    Replaced,
+    /// This call changed nothing: the object is another than the tag's, or there is none. The other one may be our
+    /// own, from a call before this one whose reply was lost.
+    Changed,
 }
 
 /// What completing an upload found. Neither is a verdict: `head` decides whether the object is there.
@@ -71,6 +82,11 @@ pub struct UploadId(pub String);
 #[serde(transparent)]
 pub struct PartTag(pub String);
 
+/// Names one state of one object, for [`Store::put_if_match`]. Only a store makes one, and only that store knows what
+/// it says: an ETag on S3.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct ObjectTag(pub String);
+
 /// An upload that is neither completed nor aborted.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct UploadMeta {
@@ -94,6 +110,26 @@ pub trait Store: fmt::Debug + Send + Sync {
 
     /// The whole object; `None` when there is none.
     async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError>;
+
+    /// The whole object, and the tag of just that state of it; `None` when there is none.
+    ///
+    /// The tag stays as long as nobody replaces the object. S3's follows from the body, so that a body which was there
+    /// before brings its tag back, and with it the tags of those who read it then: **put something into each body that
+    /// none before had**, such as a revision that counts up beside the writer's id. In a directory and in memory every
+    /// replacement has a new tag, whatever its body.
+    async fn get_tagged(&self, key: &str) -> Result<Option<(Bytes, ObjectTag)>, StoreError>;
+
+    /// Puts `body` in the place of the object that has this tag (`If-Match`), at once and as a whole. Of any number of
+    /// racers with the same tag one is told `Replaced`. The first object of a key is made by `put_if_absent`.
+    ///
+    /// When the outcome is unknown, [`Store::get_tagged`] tells whether the body there is ours. An object that is
+    /// replaced so is nobody's to delete, to copy over or to upload over: of a race with those nothing is promised.
+    async fn put_if_match(
+        &self,
+        key: &str,
+        body: Bytes,
+        tag: &ObjectTag,
+    ) -> Result<ReplaceOutcome, StoreError>;
 
     /// Bytes `start..end` of an object, cut at its end; `None` when there is none.
     async fn get_range(&self, key: &str, start: u64, end: u64) -> Result<Option<Bytes>, StoreError>;
@@ -147,6 +183,7 @@ pub trait Store: fmt::Debug + Send + Sync {
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub enum Operation {
     Put,
+    Replace,
     Get,
     Head,
     List,
@@ -163,6 +200,7 @@ impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Operation::Put => "put object",
+            Operation::Replace => "replace object",
             Operation::Get => "get object",
             Operation::Head => "head object",
             Operation::List => "list objects under",

@@ -10,7 +10,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use ledger::store::{
-    CompleteOutcome, CopyOutcome, ObjectMeta, PartTag, PutOutcome, Store, StoreError, UploadId, UploadMeta,
+    CompleteOutcome, CopyOutcome, ObjectMeta, ObjectTag, PartTag, PutOutcome, ReplaceOutcome, Store,
+    StoreError, UploadId, UploadMeta,
 };
 use tokio::time::Instant;
 
@@ -116,6 +117,19 @@ impl Store for Line {
 
     async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
         self.way().await.get(key).await
+    }
+
+    async fn get_tagged(&self, key: &str) -> Result<Option<(Bytes, ObjectTag)>, StoreError> {
+        self.way().await.get_tagged(key).await
+    }
+
+    async fn put_if_match(
+        &self,
+        key: &str,
+        body: Bytes,
+        tag: &ObjectTag,
+    ) -> Result<ReplaceOutcome, StoreError> {
+        self.way().await.put_if_match(key, body, tag).await
     }
 
     async fn get_range(&self, key: &str, start: u64, end: u64) -> Result<Option<Bytes>, StoreError> {

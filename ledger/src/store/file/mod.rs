@@ -2,7 +2,8 @@
 //!
 //! Order: bytes are on the disk (fsync) before a name shows them, and the name is on the disk before the call
 //! returns. What is not yet an object lives under `_landfall/uploads/`, which no listing shows.
-//! Neighbours: objects (put, get, copy, delete), uploads, listing; this file only brings them off the runtime.
+//! Neighbours: objects (put, get, copy, delete), replace, uploads, listing; this file only brings them off the
+//! runtime.
 //!
 //! The file system needs hard links, atomic rename and file locks, as every local one of Linux and macOS has.
 //! An object at `a` and another at `a/b` exclude each other, and no part of a key has more than 255 bytes. A
@@ -10,6 +11,7 @@
 
 mod listing;
 mod objects;
+mod replace;
 mod uploads;
 
 use std::fs::File;
@@ -23,8 +25,8 @@ use bytes::Bytes;
 
 use super::key::checked;
 use super::{
-    CompleteOutcome, CopyOutcome, Fault, ObjectMeta, Operation, PARTS_MAX, PartTag, PutOutcome, Store,
-    StoreError, UploadId, UploadMeta,
+    CompleteOutcome, CopyOutcome, Fault, ObjectMeta, ObjectTag, Operation, PARTS_MAX, PartTag, PutOutcome,
+    ReplaceOutcome, Store, StoreError, UploadId, UploadMeta,
 };
 
 /// Where uploads and files in the making live, under the root.
@@ -66,6 +68,10 @@ pub enum FileError {
     InvalidPart(usize),
     #[error("another process goes on removing the directory of `{}`", .0.display())]
     Races(PathBuf),
+    #[error("another process has been replacing `{}` for too long: look whether it is stopped", .0.display())]
+    Held(PathBuf),
+    #[error("the file system holds no time later than that of `{}`: `touch` the file", .0.display())]
+    NoLaterTime(PathBuf),
     #[error("the program is stopping: the call was given up")]
     Stopping,
 }
@@ -85,7 +91,9 @@ impl FileError {
             FileError::Reserved
             | FileError::PartNumber(_)
             | FileError::NoParts
-            | FileError::InvalidPart(_) => Fault::Refused,
+            | FileError::InvalidPart(_)
+            | FileError::NoLaterTime(_) => Fault::Refused,
+            FileError::Held(_) => Fault::Conflict,
             FileError::NoSuchUpload(_) => Fault::NoSuchUpload,
             FileError::Races(_) | FileError::Stopping => Fault::Unknown,
             FileError::Io { source, .. } => match source.kind() {
@@ -247,6 +255,23 @@ impl Store for FileStore {
         self.check(Operation::Get, key)?;
         let owned = key.to_owned();
         self.on_disk(Operation::Get, key, move |disk| disk.read(&owned, 0, u64::MAX)).await
+    }
+
+    async fn get_tagged(&self, key: &str) -> Result<Option<(Bytes, ObjectTag)>, StoreError> {
+        self.check(Operation::Get, key)?;
+        let owned = key.to_owned();
+        self.on_disk(Operation::Get, key, move |disk| disk.read_tagged(&owned)).await
+    }
+
+    async fn put_if_match(
+        &self,
+        key: &str,
+        body: Bytes,
+        tag: &ObjectTag,
+    ) -> Result<ReplaceOutcome, StoreError> {
+        self.check(Operation::Replace, key)?;
+        let (owned, tag) = (key.to_owned(), tag.clone());
+        self.on_disk(Operation::Replace, key, move |disk| disk.put_if_match(&owned, &body, &tag)).await
     }
 
     async fn get_range(&self, key: &str, start: u64, end: u64) -> Result<Option<Bytes>, StoreError> {

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::{CopyOutcome, Disk, FileError, ObjectMeta, PutOutcome, RACES_MAX, is_absent, sync_directory};
 
 /// A file in the making; removed when dropped.
-struct Draft(PathBuf);
+pub(super) struct Draft(pub(super) PathBuf);
 
 impl Drop for Draft {
     fn drop(&mut self) {
@@ -145,7 +145,7 @@ impl Disk {
         Ok(workshop.join(format!("draft-{}", Uuid::new_v4())))
     }
 
-    fn open_object(&self, path: &Path) -> Result<Option<File>, FileError> {
+    pub(super) fn open_object(&self, path: &Path) -> Result<Option<File>, FileError> {
         let open = || {
             let file = File::open(path)?;
             Ok(file.metadata()?.is_file().then_some(file))

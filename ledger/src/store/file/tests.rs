@@ -41,6 +41,8 @@ async fn a_root_that_goes_away_is_no_such_bucket_for_every_call() {
     let faults = [
         store.put_if_absent("a", Bytes::new()).await.unwrap_err(),
         store.get("a").await.unwrap_err(),
+        store.get_tagged("a").await.unwrap_err(),
+        store.put_if_match("a", Bytes::new(), &ObjectTag(String::new())).await.unwrap_err(),
         store.head("a").await.unwrap_err(),
         store.list("", None, 1).await.unwrap_err(),
         store.copy("a", "b").await.unwrap_err(),
@@ -81,6 +83,10 @@ async fn nothing_is_left_in_the_workshop_when_all_is_done() {
     store.put_if_absent("data/a", Bytes::from_static(b"1")).await.unwrap();
     store.put_if_absent("data/a", Bytes::from_static(b"2")).await.unwrap();
     store.copy("data/a", "data/b").await.unwrap();
+    let (_, tag) = store.get_tagged("data/a").await.unwrap().unwrap();
+    for outcome in [ReplaceOutcome::Replaced, ReplaceOutcome::Changed] {
+        assert_eq!(store.put_if_match("data/a", Bytes::new(), &tag).await.unwrap(), outcome);
+    }
     let id = store.begin_upload("data/c").await.unwrap();
     let tag = store.upload_part("data/c", &id, 1, Bytes::from_static(b"3")).await.unwrap();
     store.complete_upload("data/c", &id, &[tag]).await.unwrap();
@@ -105,6 +111,91 @@ async fn a_new_process_removes_what_a_killed_one_left() {
     assert!(names.contains(&"draft-young".to_owned()), "{names:?}");
     assert_eq!(names.len(), 3, "{names:?}");
     assert_eq!(next.list_uploads("").await.unwrap().len(), 2);
+}
+
+async fn replace(store: &FileStore, key: &str, body: &'static str) -> ReplaceOutcome {
+    let (_, tag) = store.get_tagged(key).await.unwrap().unwrap();
+    store.put_if_match(key, Bytes::from_static(body.as_bytes()), &tag).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_replacement_is_later_than_what_it_replaces_though_the_clock_went_back() {
+    let (directory, store) = store();
+    store.put_if_absent("journal", Bytes::from_static(b"A")).await.unwrap();
+    let path = directory.path().join("journal");
+    let modified = || std::fs::metadata(&path).unwrap().modified().unwrap();
+    // Made by a process whose clock was ten years ahead.
+    let ahead = modified() + std::time::Duration::from_secs(10 * 365 * 86_400);
+    std::fs::File::open(&path).unwrap().set_modified(ahead).unwrap();
+    let mut before = modified();
+    for _ in 0..3 {
+        assert_eq!(replace(&store, "journal", "A").await, ReplaceOutcome::Replaced);
+        assert!(modified() > before, "{before:?} {:?}", modified());
+        before = modified();
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_someone_edited_is_another_object() {
+    let (directory, store) = store();
+    store.put_if_absent("journal", Bytes::from_static(b"A")).await.unwrap();
+    let (_, tag) = store.get_tagged("journal").await.unwrap().unwrap();
+    let path = directory.path().join("journal");
+    let modified = std::fs::metadata(&path).unwrap().modified().unwrap();
+    std::fs::write(&path, "B").unwrap();
+    // Within one tick of the clock.
+    std::fs::File::open(&path).unwrap().set_modified(modified).unwrap();
+    assert_eq!(store.put_if_match("journal", Bytes::new(), &tag).await.unwrap(), ReplaceOutcome::Changed);
+    assert_eq!(store.get("journal").await.unwrap().unwrap(), Bytes::from_static(b"B"));
+}
+
+#[tokio::test]
+async fn a_holder_that_goes_away_does_not_block_and_one_that_stays_is_waited_for() {
+    let (directory, store) = store();
+    store.put_if_absent("journal", Bytes::from_static(b"A")).await.unwrap();
+    let holder = std::fs::File::open(directory.path().join("journal")).unwrap();
+    holder.lock().unwrap();
+    let waiter = store.clone();
+    let waiting = tokio::spawn(async move { replace(&waiter, "journal", "B").await });
+    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    assert!(!waiting.is_finished());
+    // Reading waits for nobody.
+    assert_eq!(store.get_tagged("journal").await.unwrap().unwrap().0, Bytes::from_static(b"A"));
+    drop(holder);
+    assert_eq!(waiting.await.unwrap(), ReplaceOutcome::Replaced);
+}
+
+#[tokio::test]
+async fn a_holder_that_is_stopped_is_a_conflict_that_says_so() {
+    let (directory, store) = store();
+    store.put_if_absent("journal", Bytes::from_static(b"A")).await.unwrap();
+    let holder = std::fs::File::open(directory.path().join("journal")).unwrap();
+    holder.lock().unwrap();
+    let (_, tag) = store.get_tagged("journal").await.unwrap().unwrap();
+    let error = store.put_if_match("journal", Bytes::new(), &tag).await.unwrap_err();
+    assert_eq!(error.fault, Fault::Conflict);
+    assert!(error.source.to_string().contains("look whether it is stopped"), "{}", error.source);
+    assert_eq!(store.get("journal").await.unwrap().unwrap(), Bytes::from_static(b"A"));
+}
+
+#[tokio::test]
+async fn who_waited_for_a_file_that_was_replaced_meanwhile_changes_nothing() {
+    let (directory, store) = store();
+    store.put_if_absent("journal", Bytes::from_static(b"A")).await.unwrap();
+    let path = directory.path().join("journal");
+    let holder = std::fs::File::open(&path).unwrap();
+    holder.lock().unwrap();
+    let waiter = store.clone();
+    let (_, tag) = store.get_tagged("journal").await.unwrap().unwrap();
+    let waiting =
+        tokio::spawn(async move { waiter.put_if_match("journal", Bytes::from_static(b"C"), &tag).await });
+    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    // As a holder in another process does, which is killed before it lets go.
+    std::fs::write(directory.path().join("beside"), "B").unwrap();
+    std::fs::rename(directory.path().join("beside"), &path).unwrap();
+    drop(holder);
+    assert_eq!(waiting.await.unwrap().unwrap(), ReplaceOutcome::Changed);
+    assert_eq!(store.get("journal").await.unwrap().unwrap(), Bytes::from_static(b"B"));
 }
 
 #[tokio::test]

@@ -216,9 +216,14 @@ fn part_name(number: usize) -> String {
 
 /// As an ETag does, the tag follows from the content: the same bytes sent twice have the same tag.
 fn tag_of(body: &[u8]) -> PartTag {
+    PartTag(hash_of(body))
+}
+
+/// [`TAG_BYTES`] hexadecimal digits.
+pub(super) fn hash_of(body: &[u8]) -> String {
     let mut hasher = DefaultHasher::new();
     hasher.write(body);
-    PartTag(format!("{:016x}", hasher.finish()))
+    format!("{:016x}", hasher.finish())
 }
 
 /// Writes the parts, the first being part 1, one after the other into `object`.

@@ -77,6 +77,12 @@ impl Answer {
         self.status == Some(404) && matches!(self.code.as_deref(), Some("NoSuchKey" | "NotFound" | "404"))
     }
 
+    /// Of a replacement: the object of this tag is not there, and was not when the only try came. After an earlier
+    /// try that went unanswered it says nothing: that one may have replaced it.
+    pub(super) fn is_another_object(&self) -> bool {
+        self.sent <= 1 && (self.status == Some(412) || self.is_no_such_key())
+    }
+
     /// The answer to HEAD has no body: 404 to a question about the bucket means the bucket.
     pub(super) fn of_bucket(self) -> Answer {
         Answer { code: Some("NoSuchBucket".to_owned()), fault: Fault::NoSuchBucket, ..self }
@@ -236,6 +242,7 @@ impl S3Store {
 fn changes_something(operation: Operation) -> bool {
     match operation {
         Operation::Put
+        | Operation::Replace
         | Operation::Copy
         | Operation::Delete
         | Operation::BeginUpload

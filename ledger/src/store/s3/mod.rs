@@ -29,8 +29,8 @@ use self::error::Answer;
 use self::request::Tries;
 use super::key::checked;
 use super::{
-    CompleteOutcome, CopyOutcome, Fault, ObjectMeta, Operation, PartTag, PutOutcome, Store, StoreError,
-    UploadId, UploadMeta,
+    CompleteOutcome, CopyOutcome, Fault, ObjectMeta, ObjectTag, Operation, PartTag, PutOutcome,
+    ReplaceOutcome, Store, StoreError, UploadId, UploadMeta,
 };
 
 /// S3 lists no more in one answer. Source: "ListObjectsV2".
@@ -182,6 +182,40 @@ impl Store for S3Store {
             Ok(found) => self.body(Operation::Get, key, found.body).await.map(Some),
             Err(answer) if answer.is_no_such_key() => Ok(None),
             Err(answer) => Err(self.fail(Operation::Get, key, answer)),
+        }
+    }
+
+    async fn get_tagged(&self, key: &str) -> Result<Option<(Bytes, ObjectTag)>, StoreError> {
+        self.check(Operation::Get, key)?;
+        let get = self.client.get_object().bucket(&self.bucket).key(self.full(key));
+        match send!(get, self.patience.long()) {
+            Ok(found) => match found.e_tag {
+                Some(tag) => {
+                    let body = self.body(Operation::Get, key, found.body).await?;
+                    Ok(Some((body, ObjectTag(tag))))
+                }
+                None => Err(self.trouble(Operation::Get, key, "the answer has no ETag", None)),
+            },
+            Err(answer) if answer.is_no_such_key() => Ok(None),
+            Err(answer) => Err(self.fail(Operation::Get, key, answer)),
+        }
+    }
+
+    /// 412: another object is there; 404: none is; 409: somebody was at it just then, and who won is to be read.
+    /// Source: "How to prevent object overwrites with conditional writes". It needs s3:GetObject too.
+    async fn put_if_match(
+        &self,
+        key: &str,
+        body: Bytes,
+        tag: &ObjectTag,
+    ) -> Result<ReplaceOutcome, StoreError> {
+        self.check(Operation::Replace, key)?;
+        let put = self.client.put_object().bucket(&self.bucket).key(self.full(key));
+        let put = put.if_match(&tag.0).body(ByteStream::from(body));
+        match send!(put, self.patience.quick()) {
+            Ok(_) => Ok(ReplaceOutcome::Replaced),
+            Err(answer) if answer.is_another_object() => Ok(ReplaceOutcome::Changed),
+            Err(answer) => Err(self.fail(Operation::Replace, key, answer)),
         }
     }
 

@@ -88,6 +88,50 @@ async fn precondition_failed_is_exists_and_conflict_is_not() {
     assert_eq!(conflict.unwrap_err().fault, Fault::Conflict);
 }
 
+async fn replace_against(answers: Vec<Option<&'static str>>) -> Result<ReplaceOutcome, StoreError> {
+    let store = store(server(answers).await).await;
+    store.put_if_match("k", Bytes::from_static(b"body"), &ObjectTag("\"a\"".to_owned())).await
+}
+
+#[tokio::test]
+async fn another_object_or_none_is_changed_and_a_conflict_is_neither() {
+    assert_eq!(replace_against(vec![Some(OK)]).await.unwrap(), ReplaceOutcome::Replaced);
+    for (status, code) in [("412 Precondition Failed", "PreconditionFailed"), ("404 Not Found", "NoSuchKey")]
+    {
+        let outcome = replace_against(vec![Some(answer(status, code))]).await;
+        assert_eq!(outcome.unwrap(), ReplaceOutcome::Changed, "{code}");
+    }
+    let conflict = replace_against(vec![Some(answer("409 Conflict", "ConditionalRequestConflict"))]).await;
+    let conflict = conflict.unwrap_err();
+    assert_eq!((conflict.fault, conflict.is_unknown()), (Fault::Conflict, true));
+    let missing = replace_against(vec![Some(answer("404 Not Found", "NoSuchBucket"))]).await;
+    assert_eq!(missing.unwrap_err().fault, Fault::NoSuchBucket);
+    let denied = replace_against(vec![Some(answer("403 Forbidden", "AccessDenied"))]).await;
+    assert_eq!(denied.unwrap_err().fault, Fault::Denied);
+}
+
+/// The first try may have replaced the object, and the second then finds its own.
+#[tokio::test]
+async fn changed_is_believed_only_of_the_first_try() {
+    let failed = answer("412 Precondition Failed", "PreconditionFailed");
+    let absent = answer("404 Not Found", "NoSuchKey");
+    let broken = answer("500 Internal Server Error", "InternalError");
+    for answers in [[None, Some(failed)], [None, Some(absent)], [Some(broken), Some(failed)]] {
+        let error = replace_against(answers.to_vec()).await.unwrap_err();
+        assert_eq!(error.fault, Fault::Unknown);
+        assert!(error.source.to_string().contains("an earlier one may have"), "{}", error.source);
+    }
+    assert_eq!(replace_against(vec![None, Some(OK)]).await.unwrap(), ReplaceOutcome::Replaced);
+    assert_eq!(replace_against(vec![None; 3]).await.unwrap_err().fault, Fault::Unknown);
+}
+
+#[tokio::test]
+async fn an_object_without_an_etag_is_no_answer() {
+    let error = store(server(vec![Some(OK)]).await).await.get_tagged("k").await.unwrap_err();
+    assert_eq!(error.fault, Fault::Unknown);
+    assert!(error.source.to_string().contains("no ETag"), "{}", error.source);
+}
+
 #[tokio::test]
 async fn a_server_that_never_answers_is_given_up() {
     let error = put_against(vec![None, None, None]).await.unwrap_err();
