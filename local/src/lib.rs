@@ -1,7 +1,7 @@
 //! The whole system on one machine, with embedded stand-ins.
 //!
 //! Rooms in flow order: cli → stage (generator, broker, the worker's binary) → story: producer and book, worker_process,
-//! watch, proof, timing; narrate speaks for all of them.
+//! watch, proof, timing; narrate speaks for all of them. Apart from them, ecs: a pure model of ECS's rolling deployments.
 
 pub mod cli;
 
@@ -32,3 +32,5 @@ pub mod timing;
 pub mod stage;
 
 pub mod story;
+
+pub mod ecs;
