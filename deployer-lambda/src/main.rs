@@ -1,1 +1,11 @@
-fn main() {}
+//! `deployer-lambda`: Lambda's `bootstrap`. Everything is in the library.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use deployer::clock::SystemClock;
+use deployer::{reconcile, serve};
+
+fn main() -> ExitCode {
+    serve::main(Arc::new(SystemClock), reconcile::lambda::init)
+}

@@ -3,9 +3,13 @@
 //! Order: facts are noted in the journal first; then at most one action, whose intent is put in last.
 //! Neighbours: plan's steps write it. Pure.
 
-use super::{Decision, Happened, Inputs, Plan, Tally};
-use crate::journal::{Action, FORMAT, Intent, Journal};
+use super::{Decision, Happened, Inputs, Plan, Skip, Tally};
+use crate::journal::{Action, FORMAT, Intent, Journal, LastError};
 use crate::release::{Moment, ReleaseId};
+
+/// A refused call is made again after a minute, two, four, and so on.
+const REFUSED_FIRST_MS: i64 = 60_000;
+const REFUSED_MAX_MS: i64 = 1_800_000;
 
 pub(super) struct Draft {
     before: Option<Journal>,
@@ -13,7 +17,6 @@ pub(super) struct Draft {
     pub happened: Vec<Happened>,
     pub tallies: Vec<Tally>,
     now: Moment,
-    announces: bool,
 }
 
 impl Draft {
@@ -25,7 +28,6 @@ impl Draft {
             happened: Vec::new(),
             tallies: Vec::new(),
             now: inputs.now,
-            announces: inputs.rules.intents_before_calls,
         }
     }
 
@@ -62,9 +64,34 @@ impl Draft {
         self.plan(None, decision)
     }
 
-    /// A plan with a call.
+    /// A plan with a call; one that was refused a moment ago is not made again at once.
     pub fn act(&mut self, action: Action, decision: Decision) -> Plan {
+        let refused = self.before.as_ref().and_then(|journal| journal.last_error.clone());
+        if let Some(last) = refused.filter(|last| last.action == action) {
+            let wait = (REFUSED_FIRST_MS << (last.times - 1).min(16)).min(REFUSED_MAX_MS);
+            if self.now < last.at.after_ms(wait) {
+                return self.decline(last, decision, wait);
+            }
+        }
         self.plan(Some(action), decision)
+    }
+
+    /// As if the call had never been thought of; a person is told once.
+    fn decline(&mut self, last: LastError, decision: Decision, wait: i64) -> Plan {
+        let told = std::mem::take(&mut self.journal.told);
+        self.journal = self.before.clone().unwrap_or_default();
+        self.journal.told = told;
+        self.happened.clear();
+        self.tallies.clear();
+        self.tallies.push(Tally::Skipped(Skip::Blocked));
+        if self.first_time("refused", &last.text) {
+            let (words, denied) = (last.text.clone(), last.denied);
+            self.happened.push(Happened::Refused { words, denied });
+        }
+        let next = format!("tried again {} minutes after the last time", wait / 60_000);
+        let why = format!("it was refused: {}", last.text);
+        let what = format!("nothing, instead of: {}", decision.what);
+        self.noted(decision.release.as_ref(), &what, &why, &next)
     }
 
     fn plan(&mut self, action: Option<Action>, decision: Decision) -> Plan {
@@ -72,9 +99,9 @@ impl Draft {
         if let Some(action) = &action {
             let id = journal.revision + 1;
             let intent = Intent { id, action: action.clone(), announced_at: self.now };
-            journal.intent = self.announces.then_some(intent);
+            journal.intent = Some(intent);
         }
-        let changed = action.is_some() && self.announces || self.before.as_ref() != Some(&journal);
+        let changed = self.before.as_ref() != Some(&journal);
         // An empty journal is not worth a first write.
         let blank = self.before.is_none() && journal == Journal { format: FORMAT, ..Journal::default() };
         let journal = (changed && !blank).then(|| {

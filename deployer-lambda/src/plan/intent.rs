@@ -8,13 +8,17 @@ use super::draft::Draft;
 use super::{Facts, Inputs, Skip, Step, Tally};
 use crate::journal::{Action, Intent};
 use crate::judge::SKEW_MS;
+use crate::release::Moment;
 
 /// For so long an announced call belongs to who announced it: longer than a Lambda of ours may run, its calls' time
 /// limits included.
 pub const LEASE_MS: i64 = 180_000;
 
 pub(super) fn step(draft: &mut Draft, inputs: &Inputs<'_>, facts: &Facts<'_>) -> Step {
-    let intent = draft.journal.intent.clone()?;
+    let Some(intent) = draft.journal.intent.clone() else {
+        undo_refused(draft);
+        return None;
+    };
     if is_done(&intent, facts) {
         finish(draft, &intent, facts);
         return None;
@@ -28,8 +32,16 @@ pub(super) fn step(draft: &mut Draft, inputs: &Inputs<'_>, facts: &Facts<'_>) ->
             "whoever makes it goes on; else it is dropped after three minutes",
         ));
     }
-    drop_it(draft, &intent);
+    draft.journal.intent = None;
+    undo(draft, &intent.action, intent.announced_at);
     None
+}
+
+/// What a refused call announced did not happen.
+fn undo_refused(draft: &mut Draft) {
+    if let Some(last) = draft.journal.last_error.clone() {
+        undo(draft, &last.action, last.at);
+    }
 }
 
 /// Whether what was observed shows that the call was made.
@@ -63,16 +75,15 @@ fn finish(draft: &mut Draft, intent: &Intent, facts: &Facts<'_>) {
     }
 }
 
-/// It was never made, or nothing shows of it: as if it had not been announced.
-fn drop_it(draft: &mut Draft, intent: &Intent) {
-    draft.journal.intent = None;
-    match &intent.action {
+/// It was not made: as if it had not been announced.
+fn undo(draft: &mut Draft, action: &Action, at: Moment) {
+    match action {
         Action::Point { release, .. } | Action::Create { release, .. } => {
-            let back = draft.journal.going_back.as_mut().filter(|back| back.to == *release);
-            if let Some(back) = back {
-                back.pointed_at = None;
+            let not_since = |pointed_at: Option<Moment>| pointed_at.filter(|pointed_at| *pointed_at > at);
+            if let Some(back) = draft.journal.going_back.as_mut().filter(|back| back.to == *release) {
+                back.pointed_at = not_since(back.pointed_at);
             } else if let Some(record) = draft.journal.record_mut(release) {
-                record.pointed_at = None;
+                record.pointed_at = not_since(record.pointed_at);
             }
         }
         Action::Register { .. }

@@ -87,8 +87,9 @@ pub enum Happened {
         cause: Cause,
         words: String,
     },
-    /// The good one runs again.
+    /// The good one runs again; the other is rejected, or only blocked for a while.
     WentBack {
+        rejected: bool,
         from: ReleaseId,
         to: ReleaseId,
         cause: Cause,
@@ -139,6 +140,11 @@ pub enum Happened {
         release: ReleaseId,
         found: RevisionArn,
         restored: bool,
+    },
+    /// AWS or the ledger refused an announced call.
+    Refused {
+        words: String,
+        denied: bool,
     },
     /// A service without a journal was taken over as it is.
     Adopted {

@@ -4,6 +4,7 @@
 //! its intent. Whoever loses a race looks again. What cannot be read plans nothing.
 //! Neighbours: observe, plan, apply, report. Generic over its ports: the simulation runs this very loop.
 
+pub mod lambda;
 mod tell;
 
 use crate::apply::{self, Applied, Doing, apply};

@@ -93,7 +93,8 @@ impl<'a> Scene<'a> {
                 why: words,
                 end: self.end(from),
             },
-            Happened::WentBack { from, to, cause, words } => Happening::RolledBack {
+            Happened::WentBack { from, to, cause, words, rejected } => Happening::RolledBack {
+                is_rejected: *rejected,
                 from: self.subject(from)?,
                 to: self.subject(to)?,
                 cause: *cause,
@@ -139,6 +140,7 @@ impl<'a> Scene<'a> {
             Happened::Drift { release, found, restored } => {
                 Happening::Drift { expected: self.subject(release)?, found, is_put_right: *restored }
             }
+            Happened::Refused { words, denied } => Happening::Refused { why: words, is_denied: *denied },
             Happened::Adopted { release } => Happening::Adopted { release: self.subject(release)? },
         })
     }

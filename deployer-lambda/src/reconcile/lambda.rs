@@ -1,0 +1,278 @@
+//! Lambda: the loop on real ports: settings, templates and clients once, then invocation after invocation.
+//!
+//! Order: a command is answered from one look and written down by compare and set; then the loop carries it out.
+//! Neighbours: settings, aws, command, report; serve calls it.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::{Outcome, Seen, Teller, World, plan_of, run, see};
+use crate::apply::{self, Templated};
+use crate::aws::{Aws, Datum as AwsDatum, LedgerFence, Target, Unit as AwsUnit, signature, surroundings};
+use crate::clock::{Clock, SystemClock};
+use crate::command::{self, Facts, answer};
+use crate::event::{Command, Hint, Place, Woken};
+use crate::journal::store::JournalObject;
+use crate::journal::{FORMAT, Journal};
+use crate::observe;
+use crate::observe::facts::Image;
+use crate::observe::ports::{JournalStore, Written};
+use crate::plan::{Decision, Rules, Tally, desired};
+use crate::policy::Policy;
+use crate::release::{Digest, Moment, ReleaseId};
+use crate::render::{Rendered, Templates, deployment_alarms, render};
+use crate::report::{self, Beside, names};
+use crate::serve::{Fault, Reconcile};
+use crate::settings::{self, Loaded, Settings};
+
+/// Times that a command is answered anew, because others wrote the journal meanwhile.
+const RACES_MAX: u32 = 5;
+
+/// Everything that lives as long as the function's process.
+pub struct Function {
+    settings: Settings,
+    policy: Policy,
+    templates: Templates,
+    bodies: Templated,
+    alarms: Vec<String>,
+    teller: Teller,
+    aws: Aws,
+    fence: LedgerFence,
+    journals: JournalObject,
+    clock: Arc<dyn Clock>,
+}
+
+/// Reads settings, policy and templates, and makes the clients. Nothing is asked of AWS yet.
+///
+/// # Errors
+/// A setting, a template or the policy is wrong: all faults in one text.
+pub async fn init() -> Result<(Arc<dyn Reconcile>, Place), Fault> {
+    let variables = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let Loaded { settings, policy, templates } = settings::load(variables)?;
+    let place = Place {
+        account: settings.account.clone(),
+        region: settings.region.clone(),
+        repository: settings.repository.clone(),
+        cluster: settings.cluster.clone(),
+        service: settings.service.clone(),
+    };
+    let target = Target {
+        cluster: settings.cluster.clone(),
+        service: settings.service.clone(),
+        family: templates.family().to_owned(),
+        container: templates.container().to_owned(),
+        repository: settings.repository.clone(),
+        topic: settings.topic_arn.clone(),
+    };
+    let (aws, store) = tokio::join!(async { Aws::new(&surroundings().await, target) }, async {
+        ledger::store::open(&settings.store_url, &settings.store.s3()).await
+    });
+    let store = store?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let signing = clock.clone();
+    let fence = LedgerFence::new(store.clone(), move || signature(signing.now(), Uuid::new_v4()));
+    let logs = report::notices::Logs::of(&templates.task_definition);
+    let at = report::Whereabouts {
+        pipeline: settings.pipeline.clone(),
+        function: std::env::var("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_else(|_| "deployer".to_owned()),
+        place: place.clone(),
+        logs,
+    };
+    let function = Function {
+        alarms: deployment_alarms(&templates),
+        bodies: Templated { templates: templates.clone() },
+        teller: Teller { at },
+        journals: JournalObject::new(store),
+        settings,
+        policy,
+        templates,
+        aws,
+        fence,
+        clock,
+    };
+    Ok((Arc::new(function), place))
+}
+
+impl Function {
+    fn release_of(&self, digest: &Digest) -> ReleaseId {
+        match render(&self.templates, digest) {
+            Ok(rendered) => rendered.release,
+            // Checked when the templates were loaded; an image makes no difference to what can be rendered.
+            Err(error) => {
+                tracing::error!("render {}: {error}", digest.short());
+                ReleaseId(format!("unrenderable-{}", digest.short()))
+            }
+        }
+    }
+
+    fn world<'w>(&'w self, release_of: &'w (dyn Fn(&Digest) -> ReleaseId + Sync)) -> World<'w> {
+        World {
+            look: observe::World {
+                registry: &self.aws,
+                cluster: &self.aws,
+                alarms: &self.aws,
+                rejections: &self.fence,
+            },
+            act: apply::World {
+                journals: &self.journals,
+                deploy: &self.aws,
+                fence: &self.fence,
+                keeper: &self.aws,
+                notifier: &self.aws,
+                bodies: &self.bodies,
+            },
+            policy: &self.policy,
+            release_of,
+            platform: self.templates.platform(),
+            alarms: &self.alarms,
+            own_rollback: self.templates.own_rollback(),
+            teller: &self.teller,
+            clock: &*self.clock,
+            rules: Rules::ALL,
+        }
+    }
+
+    async fn hint(&self, world: &World<'_>, hint: &Hint, woke: &str, until: Moment) -> Result<Value, Fault> {
+        let outcome = run(world, hint, until).await?;
+        self.say(&outcome, woke).await;
+        Ok(json!({"ok": outcome.trouble.is_none(), "woke": woke, "decisions": told(&outcome.decisions),
+            "trouble": outcome.trouble}))
+    }
+
+    async fn command(
+        &self,
+        world: &World<'_>,
+        command: &Command,
+        woke: &str,
+        until: Moment,
+    ) -> Result<Value, Fault> {
+        let verb = command.verb.name();
+        for _ in 0..RACES_MAX {
+            let seen = see(world, true, &[]).await?;
+            let answered = self.answered(world, command, &seen);
+            let mut said = match answered {
+                Ok(answer) => answer,
+                Err(refusal) => return Ok(refusal.json(verb)),
+            };
+            let Some(mut journal) = said.journal.take() else { return Ok(said.json(verb)) };
+            journal.format = FORMAT;
+            journal.revision += 1;
+            journal.updated_at = seen.at;
+            let over = seen.journal.as_ref().map(|(_, tag)| tag);
+            if self.journals.write(&journal, over).await? == Written::Changed {
+                continue;
+            }
+            let outcome = run(world, &Hint::Schedule, until).await?;
+            self.say(&outcome, woke).await;
+            let mut answer = said.json(verb);
+            answer["decisions"] = told(&outcome.decisions);
+            answer["trouble"] = json!(outcome.trouble);
+            return Ok(answer);
+        }
+        Err("write the command down: others wrote the journal every time; ask again".into())
+    }
+
+    fn answered(
+        &self,
+        world: &World<'_>,
+        command: &Command,
+        seen: &Seen,
+    ) -> Result<command::Answer, command::Refusal> {
+        let plan = plan_of(world, seen, None);
+        let blank = Journal { format: FORMAT, ..Journal::default() };
+        // What is adopted by this look is known to the command already.
+        let planned = plan.journal.as_ref().filter(|_| seen.journal.is_none());
+        let journal = seen.journal.as_ref().map(|(journal, _)| journal).or(planned).unwrap_or(&blank);
+        let desired = self.newest(&seen.observed.images.known().cloned().unwrap_or_default());
+        let rendered = |digest: &Digest| -> Result<Rendered, String> {
+            render(&self.templates, digest).map_err(|error| error.to_string())
+        };
+        answer(
+            command,
+            &Facts {
+                journal,
+                observed: &seen.observed,
+                policy: &self.policy,
+                now: seen.at,
+                rendered: &rendered,
+                desired: desired.as_ref(),
+                decision: Some(&plan.decision),
+                // Registered bodies are not read again: where the templates changed, `diff` says so.
+                running_task_definition: None,
+            },
+        )
+    }
+
+    /// The newest image that the policy admits, as a release.
+    fn newest(&self, images: &[Image]) -> Option<ReleaseId> {
+        desired::admitted(&self.policy, images).first().map(|digest| self.release_of(digest))
+    }
+
+    /// The log's lines and the metrics. Neither undoes anything.
+    async fn say(&self, outcome: &Outcome, woke: &str) {
+        for decision in &outcome.decisions {
+            report::log(decision, None, woke);
+        }
+        let beside = Beside { errors: u32::from(outcome.trouble.is_some()), pages: outcome.pages };
+        self.count(&outcome.tallies, beside).await;
+    }
+
+    async fn count(&self, tallies: &[Tally], beside: Beside) {
+        let batch = report::batch(&self.settings.pipeline, tallies, beside, self.clock.now());
+        let Some(batch) = batch else { return };
+        let data: Vec<AwsDatum> = batch
+            .data
+            .iter()
+            .flat_map(|datum| {
+                let mut dimensions = vec![(names::PIPELINE, batch.pipeline.clone())];
+                dimensions.extend(datum.reason.map(|reason| (names::REASON, reason.to_owned())));
+                let unit = match datum.unit {
+                    names::Unit::Count => AwsUnit::Count,
+                    names::Unit::Seconds => AwsUnit::Seconds,
+                };
+                let at = batch.at;
+                datum.values.iter().map(move |value| AwsDatum {
+                    name: datum.name,
+                    value: *value,
+                    unit,
+                    dimensions: dimensions.clone(),
+                    at,
+                })
+            })
+            .collect();
+        if let Err(error) = self.aws.put_metrics(&self.settings.metrics_namespace, &data).await {
+            tracing::warn!("the metrics of this invocation are lost: {}", error.chain());
+        }
+    }
+}
+
+#[async_trait]
+impl Reconcile for Function {
+    async fn run(&self, woken: &Woken, until: Moment) -> Result<Value, Fault> {
+        let release_of = |digest: &Digest| self.release_of(digest);
+        let world = self.world(&release_of);
+        match woken {
+            Woken::Hint(hint) => self.hint(&world, hint, &woken.named(), until).await,
+            Woken::Command(command) => self.command(&world, command, &woken.named(), until).await,
+            Woken::Nothing { why } => Ok(json!({"ok": true, "ignored": why})),
+        }
+    }
+
+    async fn failed(&self) {
+        self.count(&[], Beside { errors: 1, pages: 0 }).await;
+    }
+}
+
+fn told(decisions: &[Decision]) -> Value {
+    decisions
+        .iter()
+        .map(|decision| {
+            json!({"what": decision.what, "why": decision.why, "next": decision.next, "undo": decision.undo,
+                "release": decision.release})
+        })
+        .collect()
+}
