@@ -12,18 +12,20 @@ pub const EMBEDDED_PARTITION_BYTES: u64 = 5 * 1024 * 1024;
 /// How much of it is planned for: partitions are not filled evenly, and batches have headers.
 const EMBEDDED_SHARE_PERCENT: u64 = 85;
 
-/// Runs Landfall on this machine, kills it twice, and proves that nothing was lost or written twice.
+/// Runs all of Landfall on this machine: pushes good and bad images, kills workers, and proves that nothing was lost or
+/// written twice.
 ///
-/// Embedded broker, generated shop events, the real worker, Parquet files to look at afterwards.
+/// Embedded broker, generated shop events, the real deployer and worker on an emulator of AWS, Parquet files to look at
+/// afterwards.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "cargo local", version)]
 pub struct Cli {
     /// How long to send events, seconds
-    #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    #[arg(long, default_value_t = 110, value_parser = clap::value_parser!(u32).range(1..=86_400))]
     pub seconds: u32,
 
     /// Events a second
-    #[arg(long, default_value_t = 1_500, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    #[arg(long, default_value_t = 700, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub rate: u32,
 
     /// Partitions of the topic

@@ -1,7 +1,8 @@
 //! The whole system on one machine, with embedded stand-ins.
 //!
-//! Rooms in flow order: cli → stage (generator, broker, the worker's binary) → story: producer and book, worker_process,
-//! watch, proof, timing; narrate speaks for all of them. Apart from them, ecs: a pure model of ECS's rolling deployments.
+//! Rooms in flow order: cli → stage (generator, broker, cloud, the binaries) → story: producer and book, tasks and
+//! lambda_process (what runs on the cloud), watch, proof, timing; narrate speaks for all of them. Apart from them, ecs: a
+//! pure model of ECS's rolling deployments, which cloud puts on the wire.
 
 pub mod cli;
 
@@ -22,6 +23,10 @@ pub mod worker_build;
 mod tether;
 
 pub mod worker_process;
+
+pub mod tasks;
+
+pub mod lambda_process;
 
 pub mod watch;
 

@@ -30,7 +30,7 @@ fn main() -> ExitCode {
     let narrator = Narrator::new(std::io::stdout().is_terminal() && std::io::stderr().is_terminal());
     let ended = match tokio::runtime::Runtime::new() {
         Ok(runtime) => {
-            // Leaving `run` drops the story, and a worker that is dropped is killed by its pid.
+            // Leaving `run` drops the story, and with it all processes, which are killed by their pids.
             let ended = runtime.block_on(run(cli, &narrator));
             runtime.shutdown_background();
             ended
@@ -56,9 +56,9 @@ async fn run(cli: Cli, narrator: &Narrator) -> anyhow::Result<u8> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut hang_up = signal(SignalKind::hangup())?;
     let tale = async {
-        let stage = Stage::set(&cli, narrator, clock::now_ms).await?;
+        let (stage, outlets) = Stage::set(&cli, narrator, clock::now_ms).await?;
         narrator.begin();
-        anyhow::Ok(story::tell(stage, narrator, is_enough).await?)
+        anyhow::Ok(story::tell(stage, outlets, narrator, is_enough).await?)
     };
     tokio::pin!(tale);
     let mut ending = !cli.keep;
@@ -77,6 +77,6 @@ async fn run(cli: Cli, narrator: &Narrator) -> anyhow::Result<u8> {
             _ = hang_up.recv() => break,
         }
     }
-    narrator.say("given up; workers are killed, nothing was proved");
+    narrator.say("given up; workers and deployer are killed, nothing was proved");
     Ok(INTERRUPTED)
 }

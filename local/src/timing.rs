@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use crate::narrate::seconds;
-use crate::worker_process::{LogLine, WorkerProcess};
+use crate::worker_process::{LogLine, WorkerLog};
 
 /// The worker says this once, with its milestones.
 const MILESTONES: &str = "first entry settled";
@@ -43,7 +43,7 @@ impl Milestones {
 }
 
 /// The breakdown, a line a step; a line that says so when the log does not have it.
-pub fn lines(worker: &WorkerProcess) -> Vec<String> {
+pub fn lines(worker: &WorkerLog) -> Vec<String> {
     let first = |beginning: &str| worker.line(|line| line.message.starts_with(beginning));
     let milestones = match (first(MILESTONES), first("committed")) {
         (Some(milestones), Some(committed)) => Milestones::read(&milestones, &committed),

@@ -1,6 +1,6 @@
-//! Worker build: the real worker's binary, of the same profile as this program.
+//! Build: the real binaries of worker and deployer, of the same profile as this program.
 //!
-//! Neighbours: story asks for the path before anything else starts.
+//! Neighbours: stage asks for the paths before anything else starts.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -9,29 +9,40 @@ use std::process::Stdio;
 use serde_json::Value;
 use tokio::process::Command;
 
-/// Why there is no worker to run.
+const WORKER: &str = "worker";
+const DEPLOYER: &str = "deployer-lambda";
+
+/// Where the binaries are.
+#[derive(Clone, Debug)]
+pub struct Binaries {
+    pub worker: PathBuf,
+    pub deployer: PathBuf,
+}
+
+/// Why there is nothing to run.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
-    #[error("start `{cargo}` to build the worker, and no worker lies beside this program either")]
+    #[error("start `{cargo}` to build worker and deployer, and they do not lie beside this program either")]
     Cargo {
         cargo: String,
         #[source]
         source: io::Error,
     },
-    #[error("build the worker: cargo ends with {0}; its messages stand above")]
+    #[error("build worker and deployer: cargo ends with {0}; its messages stand above")]
     Build(std::process::ExitStatus),
-    #[error("build the worker: cargo names no executable")]
-    NoExecutable,
+    #[error("build worker and deployer: cargo names no executable `{0}`")]
+    NoExecutable(&'static str),
 }
 
-/// Builds the worker unless it is up to date, and says where it is.
+/// Builds both unless they are up to date, and says where they are.
 ///
-/// Cargo is asked for both packages, because that is how dependencies get the same features as in `cargo local`,
-/// and nothing is compiled twice. Where there is no cargo, a worker beside this program will do.
-pub async fn worker(workspace: &Path) -> Result<PathBuf, BuildError> {
+/// Cargo is asked for all three packages, because that is how dependencies get the same features as in `cargo local`,
+/// and nothing is compiled twice. Where there is no cargo, binaries beside this program will do.
+pub async fn binaries(workspace: &Path) -> Result<Binaries, BuildError> {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let mut command = Command::new(&cargo);
-    command.args(["build", "--package", "worker", "--package", "local", "--bin", "worker"]);
+    command.args(["build", "--package", WORKER, "--package", DEPLOYER, "--package", "local"]);
+    command.args(["--bin", WORKER, "--bin", DEPLOYER]);
     command.args(["--message-format", "json-render-diagnostics", "--manifest-path"]);
     command.arg(workspace.join("Cargo.toml"));
     if !cfg!(debug_assertions) {
@@ -40,26 +51,28 @@ pub async fn worker(workspace: &Path) -> Result<PathBuf, BuildError> {
     let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).kill_on_drop(true).output().await;
     let output = match (output, beside_this_program()) {
         (Ok(output), _) => output,
-        (Err(_), Some(worker)) => return Ok(worker),
+        (Err(_), Some(binaries)) => return Ok(binaries),
         (Err(source), None) => return Err(BuildError::Cargo { cargo, source }),
     };
     if !output.status.success() {
         return Err(BuildError::Build(output.status));
     }
-    executable(&output.stdout).ok_or(BuildError::NoExecutable)
+    let find = |name| executable(&output.stdout, name).ok_or(BuildError::NoExecutable(name));
+    Ok(Binaries { worker: find(WORKER)?, deployer: find(DEPLOYER)? })
 }
 
-fn beside_this_program() -> Option<PathBuf> {
-    let worker = std::env::current_exe().ok()?.with_file_name("worker");
-    worker.is_file().then_some(worker)
+fn beside_this_program() -> Option<Binaries> {
+    let home = std::env::current_exe().ok()?;
+    let find = |name| Some(home.with_file_name(name)).filter(|path| path.is_file());
+    Some(Binaries { worker: find(WORKER)?, deployer: find(DEPLOYER)? })
 }
 
-/// The worker's path in cargo's messages, one JSON object a line.
-fn executable(messages: &[u8]) -> Option<PathBuf> {
+/// A binary's path in cargo's messages, one JSON object a line.
+fn executable(messages: &[u8], name: &str) -> Option<PathBuf> {
     messages
         .split(|byte| *byte == b'\n')
         .filter_map(|line| serde_json::from_slice::<Value>(line).ok())
-        .filter(|message| message["reason"] == "compiler-artifact" && message["target"]["name"] == "worker")
+        .filter(|message| message["reason"] == "compiler-artifact" && message["target"]["name"] == name)
         .find_map(|message| message["executable"].as_str().map(PathBuf::from))
 }
 
@@ -75,7 +88,8 @@ not json
 {"reason":"compiler-artifact","target":{"name":"worker","kind":["bin"]},"executable":"/t/debug/worker"}
 {"reason":"build-finished","success":true}
 "#;
-        assert_eq!(executable(messages), Some(PathBuf::from("/t/debug/worker")));
-        assert_eq!(executable(b"{}"), None);
+        assert_eq!(executable(messages, "worker"), Some(PathBuf::from("/t/debug/worker")));
+        assert_eq!(executable(messages, "deployer-lambda"), None);
+        assert_eq!(executable(b"{}", "worker"), None);
     }
 }

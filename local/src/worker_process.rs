@@ -2,15 +2,17 @@
 //!
 //! Order: its log is read to the end before its exit is judged. Whatever becomes of this program, dropping a
 //! process kills it, by its own pid.
-//! Neighbours: story starts, holds, kills and ends it.
+//! Neighbours: tasks starts, kills and ends it; story reads its log.
 
 use std::collections::VecDeque;
 use std::io;
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+pub use rustix::process::Signal;
+use rustix::process::{Pid, kill_process};
 use serde_json::Value;
 use tokio::fs::File;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWriteExt, BufReader};
@@ -58,33 +60,25 @@ pub enum WorkerError {
         #[source]
         source: io::Error,
     },
-    #[error("signal worker {number}")]
-    Signal {
-        number: u32,
-        #[source]
-        source: io::Error,
-    },
-    #[error("wait for worker {number} to {what}: it ended first ({status}); its log ends with\n{tail}")]
-    Ended { number: u32, what: String, status: String, tail: String },
+    #[error("wait for worker {number} to {what}: it ended first; its log ends with\n{tail}")]
+    Ended { number: u32, what: String, tail: String },
     #[error("wait for worker {number} to {what}: nothing for {seconds} s; its log ends with\n{tail}")]
     Overdue { number: u32, what: String, seconds: u64, tail: String },
-    #[error(
-        "end worker {number}: it answered SIGTERM with {status}, not with exit code 0; its log ends with\n{tail}"
-    )]
-    Exit { number: u32, status: ExitStatus, tail: String },
 }
 
 /// How to start a worker.
 #[derive(Clone, Debug)]
 pub struct Launch {
     pub program: PathBuf,
-    pub pipeline: PathBuf,
+    pub arguments: Vec<String>,
+    /// Its working directory: the root of its image.
+    pub directory: PathBuf,
+    /// All of it: nothing of ours is inherited.
     pub environment: Vec<(String, String)>,
     /// Where its log goes, as it comes.
     pub log: PathBuf,
     /// The worker's place in this run, from 1.
     pub number: u32,
-    pub hold_at: Option<HoldAt>,
 }
 
 /// A line of the worker's log that is JSON.
@@ -115,27 +109,69 @@ struct Log {
     over: bool,
 }
 
-/// A worker that runs, or did.
-#[derive(Debug)]
-pub struct WorkerProcess {
+/// What a worker logs, for as many as want to read it.
+#[derive(Clone, Debug)]
+pub struct WorkerLog {
     pub number: u32,
-    pub pid: i32,
-    child: Child,
     log: watch::Receiver<Log>,
 }
 
+impl WorkerLog {
+    /// The first line that passes `wanted`, if it has come.
+    pub fn line(&self, wanted: impl Fn(&LogLine) -> bool) -> Option<LogLine> {
+        self.log.borrow().lines.iter().find(|line| wanted(line)).cloned()
+    }
+
+    /// Waits for a line. `what` says what it means, to complete "wait for worker 1 to …".
+    pub async fn wait_for(
+        &self,
+        what: &str,
+        within: Duration,
+        wanted: impl Fn(&LogLine) -> bool,
+    ) -> Result<LogLine, WorkerError> {
+        let mut log = self.log.clone();
+        let in_time =
+            timeout(within, log.wait_for(|log| log.over || log.lines.iter().any(&wanted))).await.is_ok();
+        let (number, what, tail) = (self.number, what.to_owned(), self.tail());
+        match (in_time, self.line(&wanted)) {
+            (_, Some(line)) => Ok(line),
+            (true, None) => Err(WorkerError::Ended { number, what, tail }),
+            (false, None) => Err(WorkerError::Overdue { number, what, seconds: within.as_secs(), tail }),
+        }
+    }
+
+    /// The last lines may still be in the pipe when the process is gone.
+    async fn to_its_end(&self) {
+        let mut log = self.log.clone();
+        // A second is plenty; a grandchild that holds the pipe open must not hold us.
+        let _ = timeout(Duration::from_secs(1), log.wait_for(|log| log.over)).await;
+    }
+
+    pub fn tail(&self) -> String {
+        let log = self.log.borrow();
+        let lines: Vec<String> = log.tail.iter().map(|line| format!("    {line}")).collect();
+        lines.join("\n")
+    }
+}
+
+/// A worker that runs, or did.
+#[derive(Debug)]
+pub struct WorkerProcess {
+    pub pid: i32,
+    pub log: WorkerLog,
+    child: Child,
+}
+
 impl WorkerProcess {
+    /// Must be called on the main thread: see tether.
     pub async fn start(launch: Launch) -> Result<WorkerProcess, WorkerError> {
         let number = launch.number;
         let failed = |source| WorkerError::Start { number, program: launch.program.clone(), source };
         let file = File::create(&launch.log).await.map_err(failed)?;
         let mut command = Command::new(&launch.program);
-        command.arg("run").arg("--pipeline").arg(&launch.pipeline);
-        if let Some(at) = launch.hold_at {
-            command.args(["--hold-at", at.name()]);
-        }
+        command.args(&launch.arguments).current_dir(&launch.directory);
         // A group of its own: Ctrl-C on the terminal is ours to answer, and the worker ends when we say so.
-        command.envs(launch.environment.clone()).process_group(0).kill_on_drop(true);
+        command.env_clear().envs(launch.environment.clone()).process_group(0).kill_on_drop(true);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         tether::tie(&mut command);
         let started = Stopwatch::start();
@@ -145,88 +181,27 @@ impl WorkerProcess {
         if let Some(stderr) = child.stderr.take() {
             tokio::spawn(read_log(stderr, file, sender, started));
         }
-        Ok(WorkerProcess { number, pid, child, log })
+        Ok(WorkerProcess { pid, child, log: WorkerLog { number, log } })
     }
 
-    /// The first line that passes `wanted`, if it has come.
-    pub fn line(&self, wanted: impl Fn(&LogLine) -> bool) -> Option<LogLine> {
-        self.log.borrow().lines.iter().find(|line| wanted(line)).cloned()
+    /// Waits for its end, and for the end of its log.
+    pub async fn ended(&mut self) -> Result<ExitStatus, WorkerError> {
+        let number = self.log.number;
+        let status = self.child.wait().await.map_err(|source| WorkerError::Wait { number, source })?;
+        self.log.to_its_end().await;
+        Ok(status)
     }
+}
 
-    /// Waits for a line. `what` says what it means, to complete "wait for worker 1 to …".
-    pub async fn wait_for(
-        &mut self,
-        what: &str,
-        within: Duration,
-        wanted: impl Fn(&LogLine) -> bool,
-    ) -> Result<LogLine, WorkerError> {
-        let in_time =
-            timeout(within, self.log.wait_for(|log| log.over || log.lines.iter().any(&wanted))).await.is_ok();
-        match (in_time, self.line(&wanted)) {
-            (_, Some(line)) => Ok(line),
-            (true, None) => Err(self.ended(what).await),
-            (false, None) => Err(self.overdue(what, within)),
-        }
-    }
+/// As a shell and ECS tell it: the code, or 128 and the signal.
+pub fn exit_code(status: ExitStatus) -> i32 {
+    status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(255)
+}
 
-    /// Fails when the process is no longer there. `what` completes "wait for worker 1 to …".
-    pub async fn check_alive(&mut self, what: &str) -> Result<(), WorkerError> {
-        let number = self.number;
-        match self.child.try_wait().map_err(|source| WorkerError::Wait { number, source })? {
-            Some(_) => Err(self.ended(what).await),
-            None => Ok(()),
-        }
-    }
-
-    /// SIGKILL, and gone when this returns.
-    pub async fn kill(mut self) -> Result<(), WorkerError> {
-        let number = self.number;
-        self.child.kill().await.map_err(|source| WorkerError::Signal { number, source })
-    }
-
-    /// SIGTERM; expects exit code 0 within the bound. Past it the process is killed, and that is an error.
-    pub async fn terminate(&mut self, within: Duration) -> Result<(), WorkerError> {
-        let number = self.number;
-        let signal = |source: io::Error| WorkerError::Signal { number, source };
-        let pid = Pid::from_raw(self.pid).ok_or_else(|| signal(io::ErrorKind::NotFound.into()))?;
-        self.check_alive("be there for its SIGTERM").await?;
-        kill_process(pid, Signal::TERM).map_err(|errno| signal(errno.into()))?;
-        match timeout(within, self.child.wait()).await {
-            Ok(Ok(status)) if status.success() => Ok(()),
-            Ok(Ok(status)) => {
-                self.log_to_its_end().await;
-                Err(WorkerError::Exit { number, status, tail: self.tail() })
-            }
-            Ok(Err(source)) => Err(WorkerError::Wait { number, source }),
-            Err(_) => Err(self.overdue("drain and exit", within)),
-        }
-    }
-
-    async fn ended(&mut self, what: &str) -> WorkerError {
-        self.log_to_its_end().await;
-        let status = match self.child.wait().await {
-            Ok(status) => status.to_string(),
-            Err(error) => error.to_string(),
-        };
-        WorkerError::Ended { number: self.number, what: what.to_owned(), status, tail: self.tail() }
-    }
-
-    fn overdue(&self, what: &str, within: Duration) -> WorkerError {
-        let (number, tail) = (self.number, self.tail());
-        WorkerError::Overdue { number, what: what.to_owned(), seconds: within.as_secs(), tail }
-    }
-
-    /// The last lines may still be in the pipe when the process is gone.
-    async fn log_to_its_end(&mut self) {
-        // A second is plenty; a grandchild that holds the pipe open must not hold us.
-        let _ = timeout(Duration::from_secs(1), self.log.wait_for(|log| log.over)).await;
-    }
-
-    fn tail(&self) -> String {
-        let log = self.log.borrow();
-        let lines: Vec<String> = log.tail.iter().map(|line| format!("    {line}")).collect();
-        lines.join("\n")
-    }
+/// To a process that has not been waited for.
+pub fn signal(pid: i32, signal: Signal) -> io::Result<()> {
+    let pid = Pid::from_raw(pid).ok_or(io::ErrorKind::NotFound)?;
+    kill_process(pid, signal).map_err(Into::into)
 }
 
 async fn read_log(
@@ -270,11 +245,11 @@ mod tests {
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
         let launch = Launch {
             program,
-            pipeline: "pipeline".into(),
-            environment: vec![("GREETING".into(), "hello".into())],
+            arguments: ["run", "--hold-at", "upload-open"].map(str::to_owned).to_vec(),
+            directory: directory.to_owned(),
+            environment: vec![("GREETING".into(), "hello".into()), ("PATH".into(), "/usr/bin:/bin".into())],
             log: directory.join("log"),
             number: 1,
-            hold_at: Some(HoldAt::UploadOpen),
         };
         WorkerProcess::start(launch).await.unwrap()
     }
@@ -285,15 +260,15 @@ mod tests {
     async fn a_held_worker_is_seen_and_killed() {
         let directory = tempfile::tempdir().unwrap();
         let script = r#"echo starting >&2
-            echo "{\"fields\":{\"message\":\"holding\",\"at\":\"$5\",\"said\":\"$GREETING\"}}" >&2
+            echo "{\"fields\":{\"message\":\"holding\",\"at\":\"$3\",\"said\":\"$GREETING\"}}" >&2
             exec sleep 60"#;
         let mut worker = start(directory.path(), script).await;
-        let line = worker.wait_for("hold", SECONDS, |line| line.message == "holding").await.unwrap();
+        let line = worker.log.wait_for("hold", SECONDS, |line| line.message == "holding").await.unwrap();
         assert_eq!(line.field("at"), "upload-open");
         assert_eq!(line.field("said"), "hello");
-        let pid = Pid::from_raw(worker.pid).unwrap();
-        worker.kill().await.unwrap();
-        assert!(rustix::process::test_kill_process(pid).is_err(), "gone and reaped");
+        signal(worker.pid, Signal::KILL).unwrap();
+        assert_eq!(exit_code(worker.ended().await.unwrap()), 137);
+        assert!(signal(worker.pid, Signal::KILL).is_err(), "gone and reaped");
         assert!(std::fs::read_to_string(directory.path().join("log")).unwrap().starts_with("starting\n"));
     }
 
@@ -301,28 +276,23 @@ mod tests {
     async fn a_worker_that_dies_is_told_with_the_end_of_its_log() {
         let directory = tempfile::tempdir().unwrap();
         let mut worker = start(directory.path(), "echo no such topic >&2; exit 66").await;
-        let error = worker.wait_for("hold", SECONDS, |line| line.message == "holding").await.unwrap_err();
-        let text = error.to_string();
-        assert!(text.contains("exit status: 66") && text.contains("    no such topic"), "{text}");
+        assert_eq!(exit_code(worker.ended().await.unwrap()), 66);
+        let error = worker.log.wait_for("hold", SECONDS, |line| line.message == "holding").await.unwrap_err();
+        assert!(error.to_string().contains("    no such topic"), "{error}");
     }
 
     #[tokio::test]
     async fn a_worker_that_says_nothing_is_overdue() {
         let directory = tempfile::tempdir().unwrap();
-        let mut worker = start(directory.path(), "exec sleep 60").await;
-        let error = worker.wait_for("hold", Duration::from_millis(50), |_| true).await.unwrap_err();
+        let worker = start(directory.path(), "exec sleep 60").await;
+        let error = worker.log.wait_for("hold", Duration::from_millis(50), |_| true).await.unwrap_err();
         assert!(matches!(error, WorkerError::Overdue { .. }), "{error}");
     }
 
     #[tokio::test]
-    async fn sigterm_asks_for_exit_code_0() {
+    async fn a_worker_has_none_of_our_environment() {
         let directory = tempfile::tempdir().unwrap();
-        let ready = r#"echo '{"message":"ready"}' >&2; while :; do sleep 0.05; done"#;
-        for (code, passes) in [(0, true), (75, false)] {
-            let mut worker = start(directory.path(), &format!("trap 'exit {code}' TERM; {ready}")).await;
-            worker.wait_for("be ready", SECONDS, |line| line.message == "ready").await.unwrap();
-            let ended = worker.terminate(SECONDS).await;
-            assert_eq!(ended.is_ok(), passes, "{ended:?}");
-        }
+        let mut worker = start(directory.path(), "exit ${#CARGO_MANIFEST_DIR}").await;
+        assert_eq!(exit_code(worker.ended().await.unwrap()), 0);
     }
 }
