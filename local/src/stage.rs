@@ -42,8 +42,8 @@ const DAMAGE_ALARM: &str = "shop-events-damage";
 const NO_PROGRESS_ALARM: &str = "shop-events-no-progress";
 /// Of one invocation.
 const FUNCTION_TIMEOUT: Duration = Duration::from_secs(60);
-/// Start periods of five minutes last 20 s, and checks come two in three seconds.
-const CHECKS_HURRY: u64 = 15;
+/// Start periods of five minutes last 25 s, intervals of ten seconds less than one.
+const CHECKS_HURRY: u64 = 12;
 /// A bake of five minutes lasts 5 s.
 const BAKE_HURRY: u64 = 60;
 /// The deployer's own bake is shorter than the ten minutes of an empty policy; everything else is as if it were empty.

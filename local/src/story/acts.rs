@@ -50,6 +50,7 @@ pub struct Play<'a> {
     /// Digests of the images so far.
     first: String,
     second: String,
+    late: String,
 }
 
 impl<'a> Play<'a> {
@@ -59,8 +60,8 @@ impl<'a> Play<'a> {
         deployer: &'a Deployer,
         totals: channel::Receiver<Totals>,
     ) -> Play<'a> {
-        let (first, second) = (String::new(), String::new());
-        Play { stage, narrator, deployer, totals, known: Known::default(), first, second }
+        let [first, second, late] = [const { String::new() }; 3];
+        Play { stage, narrator, deployer, totals, known: Known::default(), first, second, late }
     }
 
     /// The first image is deployed. Two of its workers die where it hurts most, and the third puts it right.
@@ -118,6 +119,7 @@ impl<'a> Play<'a> {
         };
         let before = self.stage.tasks.started().borrow().len();
         let digest = self.push("1.0.1", "older than what runs", change).await?;
+        self.late = digest.clone();
         let heard = async |play: &Play<'_>| {
             let pushes = play.journal().await?.map(|journal| journal.pushes).unwrap_or_default();
             Ok(pushes.iter().any(|pushed| pushed.as_str() == digest).then_some(()))
@@ -195,6 +197,10 @@ impl<'a> Play<'a> {
     /// The deployer stops the service: the last worker drains. Its log.
     pub async fn stop(&mut self) -> Result<WorkerLog, StoryError> {
         self.runs_only("the end", &self.second)?;
+        if !self.started_of(&self.late).is_empty() {
+            return Err(claim("the end", "the older build was deployed after all"));
+        }
+        self.signed_by_a_task()?;
         let watch = Stopwatch::start();
         let command = json!({ "command": "stop", "reason": "the story is over", "by": "cargo local" });
         self.deployer.command("operate", command).await?;
@@ -210,6 +216,19 @@ impl<'a> Play<'a> {
         let after = seconds(watch.elapsed());
         self.narrator.say(format!("worker {} drained and left with exit code 0 after {after}", last.number));
         Ok(last.log)
+    }
+
+    /// The ledger tells which task of which image wrote, because ECS tells each task who it is.
+    fn signed_by_a_task(&self) -> Result<(), StoryError> {
+        let entry = self.totals.borrow().last_append.clone();
+        let writer = entry.as_ref().map(|entry| &entry.writer);
+        let task = |writer: &&ledger::entry::Writer| {
+            self.started().iter().any(|it| it.task.to_string() == writer.task && it.digest == writer.image)
+        };
+        if writer.filter(task).is_some() {
+            return Ok(());
+        }
+        Err(claim("the end", &format!("the newest entry with offsets is by {writer:?}, no task of this run")))
     }
 
     fn title(&self, what: &str) {
