@@ -120,7 +120,19 @@ pub fn describe(entry: &Entry) -> String {
                 sum(|range| range.filtered),
             )
         }
-        other => format!("ledger entry {sequence}: {other:?}"),
+        Kind::Reject { what, reason } => {
+            format!("ledger entry {sequence}: `{what}` may not write any more: {reason}")
+        }
+        Kind::Release { what, reason } => {
+            format!("ledger entry {sequence}: `{what}` may write again: {reason}")
+        }
+        Kind::Rewind { target, superseded, reason } => format!(
+            "ledger entry {sequence}: back to entry {target}, {} entries taken out: {reason}",
+            superseded.len()
+        ),
+        Kind::Sweep { uploads } => {
+            format!("ledger entry {sequence}: {} abandoned uploads given up", uploads.len())
+        }
     }
 }
 
