@@ -408,7 +408,7 @@ fn platform_check(facts: &Facts<'_>, named: &Named<'_>) -> Check {
     match named.image.and_then(|image| image.children.as_deref()) {
         None => Check::Unknown("the index was not read".to_owned()),
         Some([]) => Check::Unknown(format!("one manifest, no index: it is to be for {platform}")),
-        Some(children) if children.iter().any(|child| child.platform.starts_with(platform)) => {
+        Some(children) if children.iter().any(|child| child.runs_on(platform)) => {
             Check::Good(format!("has {platform}"))
         }
         Some(children) => {

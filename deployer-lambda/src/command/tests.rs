@@ -38,7 +38,7 @@ fn render(digest: &Digest) -> Result<Rendered, String> {
 }
 
 fn policy() -> Policy {
-    Policy::parse("").unwrap()
+    Policy::parse("[scan]\npasses = \"high\"").unwrap()
 }
 
 fn image(letter: char, tag: &str) -> Image {

@@ -69,6 +69,14 @@ pub struct Child {
     pub platform: String,
 }
 
+impl Child {
+    /// Whether it runs where `platform`, such as `linux/arm64`, is asked for; `linux/arm64/v8` does.
+    pub fn runs_on(&self, platform: &str) -> bool {
+        let rest = self.platform.strip_prefix(platform);
+        rest.is_some_and(|variant| variant.is_empty() || variant.starts_with('/'))
+    }
+}
+
 /// The scan's answer for an image; for an index, the worst of its platforms' answers.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Scan {

@@ -76,6 +76,12 @@ impl Look<'_> {
         targets
     }
 
+    /// Whether the journal has the service somewhere else.
+    fn is_elsewhere(&self, revision: &RevisionArn) -> bool {
+        let current = self.journal.and_then(|journal| journal.record(journal.current.as_ref()?));
+        current.and_then(|record| record.revision.as_ref()).is_some_and(|announced| announced != revision)
+    }
+
     fn revisions(&self) -> bool {
         self.journal.is_none_or(|journal| {
             let announced = journal.intent.as_ref().map(|intent| &intent.action);
@@ -98,6 +104,9 @@ pub async fn observe(world: &World<'_>, look: &Look<'_>) -> Observed {
         world.alarms.alarms(look.alarm_names),
         world.rejections.rejected(),
     );
+    // Before a service that stands elsewhere is put right: who is at it?
+    let astray = matches!(&service, Ok(Some(service)) if look.is_elsewhere(&service.revision));
+    let rollouts = if astray && !look.details() { world.cluster.rollouts().await } else { rollouts };
     // Of a service that is not there ECS answers with an error.
     let tasks = if matches!(service, Ok(None)) { Ok(Vec::new()) } else { tasks };
     let rejected = known("who is rejected", rejected);

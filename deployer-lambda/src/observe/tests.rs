@@ -223,6 +223,19 @@ async fn details_are_read_while_something_is_under_way_or_nobody_knows() {
 }
 
 #[tokio::test]
+async fn a_service_that_stands_elsewhere_is_looked_at_closely() {
+    let asked = Asked { service: Some(service()), rollouts: vec![rollout("sd/7")], ..Asked::default() };
+    let here = journal(vec![record("1", "i1", &[])]);
+    look(&asked, Some(&here), false).await;
+    assert!(!asked.calls().contains(&"rollouts".to_owned()));
+    let elsewhere = journal(vec![record("2", "i2", &[])]);
+    let observed = look(&asked, Some(&elsewhere), false).await;
+    assert!(asked.calls().contains(&"rollouts".to_owned()));
+    let service = observed.service.known().unwrap().as_ref().unwrap();
+    assert_eq!(service.rollouts[0].id, "sd/7");
+}
+
+#[tokio::test]
 async fn what_could_not_be_read_is_unknown_and_never_empty() {
     for (failing, unknown) in [
         ("images", "the repository"),

@@ -258,6 +258,7 @@ fn arrived(draft: &mut Draft, service: &Service, back: &GoingBack, to: &Record, 
     }
     draft.tallies.push(Tally::Rollback(back.cause));
     draft.happened.push(Happened::WentBack {
+        rejected: back.rejects.is_some(),
         from: back.from.clone(),
         to: back.to.clone(),
         cause: back.cause,

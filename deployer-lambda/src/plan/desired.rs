@@ -157,7 +157,7 @@ fn obstacle(
         return Some((Skip::Rejected, format!("`{tag}` was rejected; `release` takes that back"), Waits::No));
     }
     if let Some(children) = choice.image.children.as_ref().filter(|children| !children.is_empty())
-        && !children.iter().any(|child| child.platform == inputs.platform)
+        && !children.iter().any(|child| child.runs_on(inputs.platform))
     {
         let words = format!("`{tag}` has no image for {}", inputs.platform);
         return Some((Skip::WrongPlatform, words, Waits::No));

@@ -87,8 +87,9 @@ pub enum Happened {
         cause: Cause,
         words: String,
     },
-    /// The good one runs again.
+    /// The good one runs again; the other is rejected, or only blocked for a while.
     WentBack {
+        rejected: bool,
         from: ReleaseId,
         to: ReleaseId,
         cause: Cause,

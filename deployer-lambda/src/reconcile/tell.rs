@@ -93,7 +93,8 @@ impl<'a> Scene<'a> {
                 why: words,
                 end: self.end(from),
             },
-            Happened::WentBack { from, to, cause, words } => Happening::RolledBack {
+            Happened::WentBack { from, to, cause, words, rejected } => Happening::RolledBack {
+                is_rejected: *rejected,
                 from: self.subject(from)?,
                 to: self.subject(to)?,
                 cause: *cause,

@@ -96,6 +96,7 @@ pub enum Happening<'a> {
     },
     /// The good one runs again. `end` is of the task that tells most.
     RolledBack {
+        is_rejected: bool,
         from: Subject<'a>,
         to: Subject<'a>,
         cause: Cause,
@@ -199,8 +200,8 @@ pub fn notice(happening: &Happening<'_>, at: &Whereabouts, id: u64, now: Moment)
         Happening::Started { release, before } => started(at, release, before),
         Happening::Adopted { release } => adopted(at, release),
         Happening::GoingBack { from, to, cause, why, end } => going_back(at, from, to, cause, bare(why), end),
-        Happening::RolledBack { from, to, cause, why, end } => {
-            rolled_back(at, from, to, cause, bare(why), end)
+        Happening::RolledBack { is_rejected, from, to, cause, why, end } => {
+            rolled_back(at, from, to, (cause, is_rejected), bare(why), end)
         }
         Happening::Blocked { release, why, runs, retry_at, end } => {
             blocked(at, release, bare(why), runs, retry_at, end)
@@ -338,25 +339,32 @@ fn rolled_back(
     at: &Whereabouts,
     from: Subject<'_>,
     to: Subject<'_>,
-    cause: Cause,
+    (cause, is_rejected): (Cause, bool),
     why: &str,
     end: Option<End<'_>>,
 ) -> Words {
     let by_person = cause == Cause::Person;
-    let undo = json!({"command": "release", "what": from.release, "reason": "..."});
+    let command = |verb: &str| json!({"command": verb, "what": from.release, "reason": "..."});
+    let (so, hint, command) = if is_rejected {
+        (
+            "The one that was left is rejected: it is not released again, unless a person says so.",
+            "let the rejected one be released again, if it was not its fault",
+            command("release"),
+        )
+    } else {
+        (
+            "The one that was left is not rejected: it is tried again when its surroundings may be well.",
+            "give the one that was left up",
+            command("reject"),
+        )
+    };
     Words {
         urgency: if by_person { Urgency::Info } else { Urgency::Warning },
         subject: format!("rolled back from {} to {}", from.called(), to.called()),
         happened: format!("{} was left: {why}.{}", from.whole(), ended(end)),
-        did: format!(
-            "{} runs again. The one that was left is rejected: it is not released again, unless a person says so.",
-            to.whole()
-        ),
+        did: format!("{} runs again. {so}", to.whole()),
         look: looks(at, end),
-        commands: vec![
-            ("how it stands now", at.status()),
-            ("let the rejected one be released again, if it was not its fault", at.command("operate", &undo)),
-        ],
+        commands: vec![("how it stands now", at.status()), (hint, at.command("operate", &command))],
     }
 }
 

@@ -76,8 +76,8 @@ fn all(check: impl Fn(&Happening<'_>)) {
         Happening::Displaced { release: from, why },
         Happening::Held { release: from, why },
         Happening::WayBackFailed { to, why, retry_at: NOW },
-        Happening::RolledBack { from, to, cause: Cause::Settings, why, end },
-        Happening::RolledBack { from, to, cause: Cause::Person, why, end: None },
+        Happening::RolledBack { is_rejected: true, from, to, cause: Cause::Settings, why, end },
+        Happening::RolledBack { is_rejected: true, from, to, cause: Cause::Person, why, end: None },
         Happening::Blocked { release: from, why, runs: Some(to), retry_at: NOW, end },
         Happening::Blocked { release: from, why, runs: None, retry_at: NOW, end: None },
         Happening::NoTarget { release: from, why, is_stopped: false, end },
@@ -106,6 +106,7 @@ fn all(check: impl Fn(&Happening<'_>)) {
 fn a_rollback_reads_as_it_should_at_3_am() {
     let (bad, good, stop) = (bad(), good(), stop());
     let happening = Happening::RolledBack {
+        is_rejected: true,
         from: bad.subject(),
         to: good.subject(),
         cause: Cause::Settings,

@@ -44,8 +44,17 @@ pub struct Batch {
     pub messages: Box<dyn Messages>,
     /// Covers every message once. A partition may have several runs; they are in its order.
     pub runs: Vec<Run>,
-    /// Keys, values and headers, for the memory budget.
+    /// What it takes of the memory budget: keys, values, and what a message costs beside them.
     pub bytes: u64,
+}
+
+impl Batch {
+    /// Bytes of keys and values.
+    pub fn payload_bytes(&self) -> u64 {
+        let length = |bytes: Option<&[u8]>| bytes.map_or(0, <[u8]>::len) as u64;
+        let records = (0..self.messages.len()).map(|index| self.messages.get(index));
+        records.map(|record| length(record.key) + length(record.value)).sum()
+    }
 }
 
 impl fmt::Debug for Batch {
@@ -90,5 +99,29 @@ impl Messages for Vec<OwnedRecord> {
         for (name, value) in &self[index].headers {
             each(name, value.as_deref());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_came_in_is_keys_and_values_whatever_they_cost_in_memory() {
+        let record = |key: Option<&str>, value: Option<&str>| OwnedRecord {
+            key: key.map(Into::into),
+            value: value.map(Into::into),
+            headers: vec![("h".to_owned(), Some(vec![0; 50]))],
+            ..OwnedRecord::default()
+        };
+        let messages =
+            vec![record(Some("abc"), Some("12345")), record(None, Some("1")), record(Some("k"), None)];
+        let batch = Batch {
+            generation: Generation::default(),
+            messages: Box::new(messages),
+            runs: vec![],
+            bytes: 9_999,
+        };
+        assert_eq!(batch.payload_bytes(), 10);
     }
 }

@@ -205,7 +205,7 @@ impl Pipeline {
     /// Admits a batch and sends it to a decoding thread.
     fn take_on(&mut self, batch: Batch) {
         let runs = self.cursors.admit(&batch);
-        self.report.read(runs.iter().map(|run| run.range.len() as u64).sum(), batch.bytes);
+        self.report.read(runs.iter().map(|run| run.range.len() as u64).sum(), batch.payload_bytes());
         if runs.is_empty() {
             return;
         }
