@@ -3,7 +3,8 @@
 //! A reconciler: every event is only a hint to look. Rooms in flow order: `event` (what woke us) → `observe` (what is
 //! there) → `judge` (what became of the release under proof) → `plan` (what to do, as a pure function) → `apply` (do
 //! it, one announced call at a time) → `report` (say it). `release`, `policy`, `render` and `journal` are what they
-//! speak of; `reconcile` is the loop around them; `aws` is the only room that knows the SDKs.
+//! speak of, `rules` are those that the simulation takes away; `reconcile` is the loop around them; `aws` is the only
+//! room that knows the SDKs.
 
 pub mod apply;
 pub mod aws;
@@ -21,5 +22,6 @@ pub mod reconcile;
 pub mod release;
 pub mod render;
 pub mod report;
+pub mod rules;
 pub mod serve;
 pub mod settings;

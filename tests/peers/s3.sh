@@ -1,5 +1,7 @@
 # Two S3 servers that we did not write, each where it is right: ministack keeps conditional writes atomic under a
 # race, moto refuses parts under 5 MiB as S3 does. Both hold the bucket `landfall-tests`, empty.
+# For the deployer's tests they are all of AWS: ministack has ECR, EventBridge, Lambda, ECS and CloudWatch, moto refuses
+# what ECS refuses.
 # shellcheck shell=bash disable=SC2154 # run_dir, python: set by tests/run
 
 # begin_s3 MINISTACK MOTO

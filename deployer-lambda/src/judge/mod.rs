@@ -11,9 +11,9 @@ pub mod table;
 
 use crate::journal::{Cause, Record};
 use crate::observe::facts::{Alarm, Health, Rollout, RolloutState, Service, Task, TaskState};
-use crate::plan::Rules;
 use crate::policy::Policy;
 use crate::release::{Digest, Moment};
+use crate::rules::Rules;
 use table::Meaning;
 
 /// AWS's clock and ours may differ by so much.

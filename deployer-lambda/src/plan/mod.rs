@@ -12,7 +12,6 @@ pub mod desired;
 mod draft;
 mod intent;
 mod people;
-mod rules;
 
 use std::collections::BTreeSet;
 
@@ -20,10 +19,10 @@ use crate::journal::{Action, Cause, Journal, Record};
 use crate::observe::facts::{Alarm, Image, Known, Observed, Revision, Service, Task};
 use crate::policy::Policy;
 use crate::release::{Digest, Moment, ReleaseId, RevisionArn};
+pub use crate::rules::{Rule, Rules};
 use draft::Draft;
 
 pub use intent::LEASE_MS;
-pub use rules::{Rule, Rules};
 
 /// All that a plan is made of.
 #[derive(Clone, Copy)]

@@ -1,6 +1,7 @@
 //! Rules: those that the simulation takes away, one at a time, to see what they are for.
 //!
 //! Outside the simulation all of them hold.
+//! Neighbours: judge and plan ask whether one holds.
 
 /// A rule that can be taken away.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
