@@ -13,6 +13,7 @@ mod draft;
 mod intent;
 mod people;
 mod rules;
+pub mod text;
 
 use std::collections::BTreeSet;
 
