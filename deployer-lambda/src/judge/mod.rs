@@ -83,17 +83,19 @@ pub fn judge(
     };
     let slow = now.since_ms(pointed_at) > policy.rollout_slow_ms;
     let points_here = service.revision == *revision;
+    let own: Vec<&Task> = tasks.iter().filter(|task| task.revision == *revision).collect();
     let Some(rollout) = ours(record, service, rules) else {
         let waited = now.since_ms(pointed_at) > SKEW_MS;
         return match (points_here, waited) {
             (true, _) => proving("ECS shows no deployment of it yet", false, slow),
             (false, false) => proving("ECS does not show yet that the service points at it", false, slow),
-            (false, true) => {
-                Finding::Displaced { words: format!("it points at {}", service.revision.short()) }
-            }
+            // Where ECS lists only what has tasks, a deployment that it took back is gone: its tasks still tell.
+            (false, true) => match worst(stops(&own, pointed_at)) {
+                Some(fault) => Finding::Failed { fault, went_back: true },
+                None => Finding::Displaced { words: format!("it points at {}", service.revision.short()) },
+            },
         };
     };
-    let own: Vec<&Task> = tasks.iter().filter(|task| task.revision == *revision).collect();
     let failed = |went_back| Finding::Failed { fault: fault(&rollout.reason, &own, pointed_at), went_back };
     match rollout.state {
         RolloutState::Pending | RolloutState::InProgress => {
@@ -156,6 +158,11 @@ fn complete(record: &Record, own: &[&Task], alarms: &[Alarm], policy: &Policy, n
         return waits("complete by ECS, but a task is unhealthy");
     }
     if let Some(alarm) = ringing.first() {
+        if now.since_ms(completed_at) > policy.bake_ms + policy.rollout_slow_ms {
+            // It may be this release that keeps it ringing, and nothing newer could come while it waits.
+            let words = format!("alarm `{alarm}` went off before it took over, and does not end");
+            return failed(Fault { whose: Whose::Surroundings, cause: Cause::Alarm, words });
+        }
         return waits(&format!("alarm `{alarm}`, which went off before it took over, is still in ALARM"));
     }
     let baked = now.since_ms(completed_at);

@@ -23,16 +23,9 @@ pub(super) fn look(draft: &mut Draft, inputs: &Inputs<'_>, facts: &Facts<'_>) {
         .and_then(|revision| revision.release.clone())
         .unwrap_or_else(|| ReleaseId(format!("adopted-{}", service.revision.short().replace(':', "-"))));
     let rollout = service.rollouts.iter().max_by_key(|rollout| rollout.created_at);
+    // What ECS did not complete is not proven: it gets its verdict like any other.
     let underway = rollout.is_some_and(|rollout| {
-        rollout.revision == service.revision
-            && match rollout.state {
-                RolloutState::Pending | RolloutState::InProgress | RolloutState::Failed => true,
-                RolloutState::Successful
-                | RolloutState::Stopped
-                | RolloutState::RollingBack
-                | RolloutState::RolledBack
-                | RolloutState::RollbackFailed => false,
-            }
+        rollout.revision == service.revision && rollout.state != RolloutState::Successful
     });
     let tags = image.map(|image| image.tags.clone()).unwrap_or_default();
     let pushed_at = image.map(|image| image.pushed_at).unwrap_or_default();

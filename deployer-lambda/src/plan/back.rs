@@ -278,6 +278,10 @@ pub(super) fn drift(draft: &mut Draft, inputs: &Inputs<'_>, facts: &Facts<'_>) -
         draft.forget("drift", current.as_str());
         return settle_own_rollback(draft, inputs, service, &current);
     }
+    if facts.rejects(&current, &record.digest) {
+        // It could not write there. Where there is another to go to, that is looked for next.
+        return None;
+    }
     let busy = service.rollouts.iter().any(|rollout| rollout.state == RolloutState::RollingBack);
     if busy {
         let next = "when ECS has finished, the service is looked at again";

@@ -184,6 +184,10 @@ fn hindrance(
     choice: &Choice<'_>,
 ) -> Option<(Skip, String, Waits)> {
     let tag = &choice.tag;
+    if choice.image.children.is_none() {
+        // Only the newest are looked at closely; one that is not is not released blindly.
+        return Some((Skip::Unknown, format!("the platforms of `{tag}` were not read"), Waits::No));
+    }
     if let Some(children) = choice.image.children.as_ref().filter(|children| !children.is_empty())
         && !children.iter().any(|child| child.runs_on(inputs.platform))
     {

@@ -75,3 +75,20 @@ fn one_seed() {
     println!("{}\n{}", ran.log.join("\n"), ran.end);
     assert_eq!(ran.violation, None, "seed {seed}");
 }
+
+/// How often each violation comes, with the first seed of each: where to begin after a change.
+#[test]
+#[ignore = "for people: it only tells"]
+fn survey() {
+    let mut kinds: BTreeMap<String, (u64, u64)> = BTreeMap::new();
+    for seed in 0..seeds(1_000) {
+        if let Some(violation) = play(Run::of(seed)).violation {
+            let kind: String = violation.chars().filter(|c| !c.is_ascii_digit() && !"abcdef".contains(*c)).collect();
+            let (times, _) = kinds.entry(kind).or_insert((0, seed));
+            *times += 1;
+        }
+    }
+    for (kind, (times, seed)) in kinds {
+        println!("{times} times, first seed {seed}: {kind}");
+    }
+}

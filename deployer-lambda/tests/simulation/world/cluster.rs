@@ -164,8 +164,8 @@ fn rollout_state(it: &Seen) -> RolloutState {
     };
     match it.status {
         Status::Pending => RolloutState::Pending,
+        Status::Stopped | Status::InProgress if gave_up => RolloutState::Failed,
         Status::InProgress => RolloutState::InProgress,
-        Status::Stopped if gave_up => RolloutState::Failed,
         Status::Stopped | Status::StopRequested => RolloutState::Stopped,
         Status::RollbackRequested | Status::RollbackInProgress => RolloutState::RollingBack,
         Status::RollbackSuccessful => RolloutState::RolledBack,

@@ -160,6 +160,18 @@ fn by_deployer(state: &mut State, before: Option<&Journal>, after: &Journal) {
     }
 }
 
+/// Whether ECS really heard of it: an announced call may never have been made.
+fn is_pointed(state: &State, record: &Record) -> bool {
+    let Some(at) = record.pointed_at else { return false };
+    let since = u64::try_from(at.0 - MINUTE).unwrap_or_default();
+    state.ecs.service(SERVICE).is_some_and(|s| {
+        s.rollouts.iter().any(|it| {
+            let definition = state.ecs.definition(s.revision(it.target).definition);
+            it.created_at >= since && record.revision.as_ref().is_some_and(|arn| *definition.arn == *arn.as_str())
+        })
+    })
+}
+
 fn is_proven(verdict: Verdict) -> bool {
     match verdict {
         Verdict::Healthy | Verdict::Quiet => true,
@@ -245,7 +257,7 @@ fn deploys(state: &mut State, before: &Journal, after: &Journal, release: &Relea
         return;
     }
     let pointed = before.candidate.as_ref().and_then(|id| before.record(id)).filter(|record| {
-        record.pointed_at.is_some() && record.verdict == Verdict::Proving && record.release != *release
+        is_pointed(state, record) && record.verdict == Verdict::Proving && record.release != *release
     });
     if let Some(other) = pointed.filter(|_| state.policy.supersede == Supersede::AfterVerdict) {
         let other = other.release.clone();
@@ -318,12 +330,13 @@ fn verdict(state: &mut State, before: &Journal, after: &Journal, old: Option<&Re
         }
         Verdict::Rejected => blames(state, release.as_str()),
         Verdict::Superseded => {
-            let was_pointed = old.is_some_and(|old| old.verdict == Verdict::Proving && old.pointed_at.is_some());
+            let was_pointed =
+                old.is_some_and(|old| old.verdict == Verdict::Proving && is_pointed(state, old));
             let elsewhere = state.ecs.service(SERVICE).is_none_or(|s| {
                 let definition = state.ecs.definition(s.primary().definition);
                 record.revision.as_ref().is_none_or(|arn| *definition.arn != *arn.as_str())
             });
-            let displaced = state.oracle.foreign_at.is_some() || elsewhere && state.oracle.journal_gone;
+            let displaced = state.oracle.foreign_at.is_some() || state.old_api || elsewhere && state.oracle.journal_gone;
             let allowed = displaced || state.policy.supersede == Supersede::AtOnce;
             if was_pointed && !allowed && before.candidate.as_ref() == Some(release) {
                 state.violated(|| format!("{release} gets no verdict, and only we touched the service"));

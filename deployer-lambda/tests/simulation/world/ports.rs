@@ -94,7 +94,11 @@ impl Outside {
         }
         if fails || down {
             state.fire(if down { "read in an outage" } else { "read failed" });
-            self.looked().unread = Some(what);
+            // Of a service that is not there ECS answers with an error, and that is no lack of knowledge.
+            let of_service = matches!(what, "list tasks" | "list service deployments");
+            if !of_service || state.ecs.service(super::SERVICE).is_some() {
+                self.looked().unread = Some(what);
+            }
             return Err(error(what, if fails { CallFault::Unknown } else { CallFault::Throttled }));
         }
         Ok(())
@@ -291,7 +295,9 @@ impl JournalStore for Outside {
             if let Some(answered) = &answered {
                 return Ok(Clone::clone(answered));
             }
-            oracle::announces(state, journal, &looked);
+            if state.journal.as_ref().map(|(_, tag)| *tag) == over {
+                oracle::announces(state, journal, &looked);
+            }
             let written = state.do_write(journal.clone(), over, writer);
             answered = Some(written.clone());
             Ok(written)
