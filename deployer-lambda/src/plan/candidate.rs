@@ -36,7 +36,11 @@ pub(super) fn step(draft: &mut Draft, inputs: &Inputs<'_>, facts: &Facts<'_>) ->
         draft.tallies.push(Tally::Skipped(Skip::Frozen));
         return Some(draft.nothing(Some(&id), &words, "when the freeze ends it goes on"));
     }
-    let Some(revision) = record.revision.clone() else { return Some(register(draft, &record)) };
+    // One that somebody deregistered is registered again.
+    let registered = record.revision.clone().filter(|revision| {
+        record.pointed_at.is_some() || !facts.inactive.contains(revision)
+    });
+    let Some(revision) = registered else { return Some(register(draft, &record)) };
     if let Some(retry_at) = record.retry_at.filter(|retry_at| inputs.now < *retry_at) {
         draft.tallies.push(Tally::Skipped(Skip::Blocked));
         let minutes = retry_at.since_ms(inputs.now) / 60_000 + 1;

@@ -81,6 +81,8 @@ pub struct State {
     pub chaos: bool,
     /// Each changing call is made twice.
     pub twice: bool,
+    /// People leave pins, freezes and stops as they are.
+    pub untidy: bool,
     /// ListServiceDeployments lists none: only DescribeServices tells.
     pub old_api: bool,
     pub ecs: Ecs,
@@ -125,6 +127,7 @@ impl Shared {
             rates: Rates::default(),
             chaos: true,
             twice: false,
+            untidy: false,
             old_api: false,
             ecs: Ecs::new(Config { variants, steady_again_ms: None, ..Config::default() }),
             images: Vec::new(),

@@ -406,16 +406,14 @@ pub fn ecs_moved(state: &mut State) {
     let Some(s) = state.ecs.service(SERVICE) else { return };
     let primary = s.primary();
     let requested = s.rollout(primary.rollout).failed_by == Some(local::ecs::model::Cause::Requested);
-    if !primary.is_rollback || requested || primary.state != local::ecs::RolloutState::InProgress {
+    if state.oracle.foreign_at.is_some() || !primary.is_rollback || requested || primary.state != local::ecs::RolloutState::InProgress {
         return;
     }
     let release = state.release_at(primary.definition).unwrap_or_default().to_owned();
     let names = names_of(state, &ReleaseId(release));
-    // Rejected before this deployment began.
-    let began = primary.created_at;
     let rejected = names.iter().find(|name| state.ledger.contains(*name)).cloned();
     if let Some(name) = rejected {
-        state.violated(|| format!("ECS rolls back to {name}, which is rejected (at {began})"));
+        state.violated(|| format!("ECS rolls back to {name}, which is rejected"));
     }
 }
 
@@ -448,6 +446,10 @@ pub fn unsettled(state: &State) -> Option<String> {
     }
     if !journal.outbox.is_empty() || !journal.wanted_rejects.is_empty() || !journal.wanted_releases.is_empty() {
         return Some("notices or wishes are left".to_owned());
+    }
+    let stands = journal.stopped.is_some() || journal.pin.is_some() || journal.freeze.is_some();
+    if stands && !state.untidy {
+        return Some("people have not tidied up".to_owned());
     }
     if journal.stopped.is_some() {
         let desired = state.ecs.service(SERVICE).map_or(0, |s| s.desired);

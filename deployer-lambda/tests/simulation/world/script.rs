@@ -77,6 +77,10 @@ fn settle(sim: &mut Sim, at_most: i64) {
             Some(_) => {}
         }
     }
+    // A bad release that nothing can take the place of is tried for ever.
+    if oracle::expected(&sim.shared.lock()).is_none() {
+        return;
+    }
     let counts = |state: &State| (state.registered, state.updates);
     let before = counts(&sim.shared.lock());
     let now = sim.now();
@@ -132,9 +136,9 @@ fn calm(state: &mut State) {
         | Due::Land(_) => false,
     };
     state.calendar.retain(|_, due| !foreign(due));
-    let leaves = state.rng.permille(200);
-    if !leaves {
-        for at in [1, 3, 5, 20, 40] {
+    state.untidy = state.rng.permille(200);
+    if !state.untidy {
+        for at in [1, 3, 5, 20, 40, 90, 150, 240] {
             state.later(at * MINUTE, Due::Person(Wish::Tidy));
         }
     }
