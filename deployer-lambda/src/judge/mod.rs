@@ -150,7 +150,8 @@ fn complete(record: &Record, own: &[&Task], alarms: &[Alarm], policy: &Policy, n
         return failed(fault);
     }
     let waits = |what: &str| proving(what, true, false);
-    if !own.iter().any(|task| runs_it(task, record)) {
+    let mut running = own.iter().filter(|task| runs_it(task, record)).peekable();
+    if running.peek().is_none() {
         let what = "complete by ECS, but no task runs its digest";
         return proving(what, true, now.since_ms(completed_at) > policy.rollout_slow_ms);
     }
@@ -165,7 +166,9 @@ fn complete(record: &Record, own: &[&Task], alarms: &[Alarm], policy: &Policy, n
         }
         return waits(&format!("alarm `{alarm}`, which went off before it took over, is still in ALARM"));
     }
-    let baked = now.since_ms(completed_at);
+    // Without a break: one that was started again, whyever, begins again to prove itself.
+    let oldest = running.filter_map(|task| task.started_at).min().unwrap_or(completed_at);
+    let baked = now.since_ms(completed_at.max(oldest));
     if baked < policy.bake_ms {
         let (minutes, of) = (baked / 60_000, policy.bake_ms / 60_000);
         return waits(&format!("complete by ECS; {minutes} of {of} minutes of bake have passed"));
@@ -203,9 +206,11 @@ fn stops(own: &[&Task], since: Moment) -> Vec<Meaning> {
 
 /// Why ECS gave the deployment up. The release is at fault only where nothing else had a hand in it.
 fn fault(reason: &str, own: &[&Task], since: Moment) -> Fault {
-    if let Some(fault) = worst(stops(own, since)) {
-        return fault;
-    }
+    worst(stops(own, since)).unwrap_or_else(|| given_up(reason))
+}
+
+/// What ECS's own words tell, where no task does.
+pub fn given_up(reason: &str) -> Fault {
     let lower = reason.to_ascii_lowercase();
     if lower.contains("alarm") {
         let words = format!("ECS gave it up for an alarm: {reason}");

@@ -142,8 +142,8 @@ impl State {
     pub fn do_reject(&mut self, what: &str) {
         if self.ledger.insert(what.to_owned()) {
             self.sequence += 1;
-            let tick = self.sequence;
-            self.oracle.rejected_at.insert(what.to_owned(), tick);
+            let at = (self.sequence, self.now);
+            self.oracle.rejected_at.insert(what.to_owned(), at);
             self.say(|_| format!("the ledger rejects {what}"));
             self.fence();
         }

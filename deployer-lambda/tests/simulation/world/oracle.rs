@@ -28,8 +28,10 @@ pub struct Oracle {
     pub violation: Option<String>,
     /// What a journal announced, and when.
     announced: Vec<(Action, i64)>,
-    /// When the ledger was told, by the calendar's count.
-    pub rejected_at: BTreeMap<String, u64>,
+    /// When the ledger was told: by the calendar's count, and by the clock.
+    pub rejected_at: BTreeMap<String, (u64, i64)>,
+    /// Which image's task made the alarm go off.
+    pub alarm_by: Option<String>,
     /// Releases and digests that people named.
     asked: BTreeSet<String>,
     people_rejected: BTreeSet<String>,
@@ -78,7 +80,7 @@ pub fn announces(state: &mut State, journal: &Journal, looked: &Looked) {
     let Some((release, _)) = new.and_then(|intent| pointed(&intent.action)) else { return };
     let names = names_of(state, release);
     let known = names.iter().find(|name| {
-        state.oracle.rejected_at.get(*name).is_some_and(|tick| *tick < looked.ledger_at)
+        state.oracle.rejected_at.get(*name).is_some_and(|(tick, _)| *tick < looked.ledger_at)
     });
     if let Some(name) = known.cloned() {
         state.violated(|| format!("a release is deployed although the ledger rejects {name}"));
@@ -213,24 +215,27 @@ fn announced(state: &mut State, before: &Journal, after: &Journal, intent: &Inte
                 state.violated(|| format!("scaled to {desired}, and nobody asked for it"));
             }
         }
-        Action::Reject { what, .. } => {
+        Action::Reject { what, reason } => {
             let asked = before.wanted_rejects.iter().any(|wanted| wanted.what == *what);
             let target = before.going_back.as_ref().and_then(|back| before.record(&back.to));
             if !asked && !target.is_some_and(|record| is_proven(record.verdict)) {
                 state.violated(|| format!("{what} is rejected, and there is nothing proven to go to"));
             }
-            blames(state, what);
+            blames(state, what, reason);
         }
         Action::Register { .. } | Action::OwnRollback { .. } | Action::Release { .. } => {}
     }
 }
 
 /// Only the release that is at fault is rejected, unless a person wants it.
-fn blames(state: &mut State, what: &str) {
+fn blames(state: &mut State, what: &str, reason: &str) {
     let digest = state.image(what).map(|image| image.behaviour);
     let behaviour = digest.or_else(|| made(state, what).map(|image| image.behaviour));
     let asked = names(state, what).iter().any(|name| state.oracle.people_rejected.contains(name));
-    if behaviour == Some(Behaviour::Good) && !asked {
+    // Who makes an alarm ring nobody can know but the world: another image's may fall into the proof of a good one.
+    let digest = state.image(what).or_else(|| made(state, what)).map(|image| image.digest.0.clone());
+    let by_another = reason.contains("alarm") && state.oracle.alarm_by.is_some() && state.oracle.alarm_by != digest;
+    if behaviour == Some(Behaviour::Good) && !asked && !by_another {
         state.violated(|| format!("{what} is rejected, and it is good"));
     }
 }
@@ -328,7 +333,7 @@ fn verdict(state: &mut State, before: &Journal, after: &Journal, old: Option<&Re
                 state.violated(|| format!("{release} is called healthy, and it is bad"));
             }
         }
-        Verdict::Rejected => blames(state, release.as_str()),
+        Verdict::Rejected => blames(state, release.as_str(), &record.reason),
         Verdict::Superseded => {
             let was_pointed =
                 old.is_some_and(|old| old.verdict == Verdict::Proving && is_pointed(state, old));
@@ -411,7 +416,12 @@ pub fn ecs_moved(state: &mut State) {
     }
     let release = state.release_at(primary.definition).unwrap_or_default().to_owned();
     let names = names_of(state, &ReleaseId(release));
-    let rejected = names.iter().find(|name| state.ledger.contains(*name)).cloned();
+    let began = s.rollout(primary.rollout).rollback.as_ref().and_then(|(at, _, _)| i64::try_from(*at).ok());
+    let before = |name: &&String| {
+        let at = state.oracle.rejected_at.get(*name);
+        at.zip(began).is_some_and(|((_, rejected), began)| *rejected < began)
+    };
+    let rejected = names.iter().find(before).cloned();
     if let Some(name) = rejected {
         state.violated(|| format!("ECS rolls back to {name}, which is rejected"));
     }

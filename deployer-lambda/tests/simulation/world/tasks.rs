@@ -140,6 +140,7 @@ impl State {
         if self.ecs.task(task).is_none_or(|task| !task.is_live()) || self.alarms.contains(ALARMS[1]) {
             return;
         }
+        self.oracle.alarm_by = self.coming.get(&task).map(|fate| fate.digest.0.clone());
         self.set_alarm(ALARMS[1], true);
         self.later(MINUTE, Due::AlarmSweep);
     }
