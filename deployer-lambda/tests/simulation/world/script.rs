@@ -78,7 +78,8 @@ fn settle(sim: &mut Sim, at_most: i64) {
         }
     }
     // A bad release that nothing can take the place of is tried for ever.
-    if oracle::expected(&sim.shared.lock()).is_none() {
+    let restless = |state: &State| state.untidy || oracle::expected(state).is_none();
+    if restless(&sim.shared.lock()) {
         return;
     }
     let counts = |state: &State| (state.registered, state.updates);
