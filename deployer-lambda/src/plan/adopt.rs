@@ -5,7 +5,7 @@
 
 use super::draft::Draft;
 use super::{Facts, Happened, Inputs};
-use crate::journal::{Record, Verdict};
+use crate::journal::{Record, Stopped, Verdict};
 use crate::observe::facts::RolloutState;
 use crate::policy::Admitted;
 use crate::release::{Digest, ReleaseId};
@@ -47,6 +47,15 @@ pub(super) fn look(draft: &mut Draft, inputs: &Inputs<'_>, facts: &Facts<'_>) {
         ..Record::of(release.clone(), digest, inputs.now)
     };
     draft.journal.releases.push(record);
+    if service.desired == 0 {
+        // Somebody stopped it, and the journal that knew who is gone. Nothing could prove itself there.
+        draft.journal.stopped = Some(Stopped {
+            by: "landfall".to_owned(),
+            at: inputs.now,
+            desired: 1,
+            reason: "found with 0 tasks and without a journal".to_owned(),
+        });
+    }
     if underway {
         draft.journal.candidate = Some(release.clone());
     } else {

@@ -88,7 +88,7 @@ fn replaced(draft: &mut Draft, inputs: &Inputs<'_>, facts: &Facts<'_>, record: &
             set_verdict(draft, &record.release, Verdict::Superseded, &words, inputs.now);
             Some(start(draft, inputs, &choice))
         }
-        Desired::Nothing { words, .. } if pinned_elsewhere && waits => {
+        Desired::Nothing { words, .. } | Desired::Held { words, .. } if pinned_elsewhere && waits => {
             Some(end(draft, inputs, record, Verdict::Superseded, &words))
         }
         Desired::Release(_) | Desired::Held { .. } | Desired::Nothing { .. } => None,

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use deployer::plan::{Rule, Rules};
 use world::Fired;
 use world::script::{Ran, Run, play};
 
@@ -66,6 +67,101 @@ fn whatever_goes_wrong_the_newest_good_release_runs_in_the_end() {
         panic!("{}LANDFALL_SEED={seed}", told(seed, Run::of(seed)));
     }
     println!("{fired:#?}");
+}
+
+#[test]
+fn every_kind_of_fault_really_fires() {
+    let (failed, fired) = play_all(1_500, Run::of);
+    assert!(failed.is_none());
+    for kind in [
+        "call landed late",
+        "command carried out",
+        "denied",
+        "event doubled",
+        "event late",
+        "event lost",
+        "foreign StopServiceDeployment",
+        "foreign UpdateService",
+        "image expired",
+        "image retagged",
+        "invocation died",
+        "invocation ran out of time",
+        "invocations at the same time",
+        "journal deleted",
+        "new templates",
+        "outage",
+        "race lost",
+        "read failed",
+        "read in an outage",
+        "reply lost",
+        "request lost",
+        "revision deregistered",
+        "spot interruption",
+        "throttled",
+    ] {
+        assert!(fired.get(kind).is_some_and(|times| *times > 0), "{kind} never fires: {fired:#?}");
+    }
+}
+
+#[test]
+fn the_same_seed_twice_gives_the_same_log() {
+    let mut lines = 0;
+    for seed in 0..30 {
+        let run = Run { log: true, ..Run::of(seed) };
+        let (a, b) = (play(run), play(run));
+        lines += a.log.len();
+        assert_eq!((a.log, a.end), (b.log, b.end), "seed {seed}");
+    }
+    assert!(lines > 3_000, "too little happens: {lines} lines");
+}
+
+#[test]
+fn every_call_made_twice_ends_as_if_it_were_made_once() {
+    let mut doubled = 0;
+    for seed in 0..400 {
+        let once = play(Run::of(seed));
+        let twice = play(Run { twice: true, ..Run::of(seed) });
+        assert_eq!(twice.violation, None, "seed {seed}");
+        doubled += twice.fired.get("call made twice").copied().unwrap_or_default();
+        assert_eq!(once.end, twice.end, "seed {seed}");
+    }
+    assert!(doubled > 4_000, "only {doubled} calls were made twice");
+}
+
+#[test]
+fn a_thousand_idle_reconciles_register_nothing_and_write_nothing() {
+    let shared = world::Shared::new(1);
+    let made = world::images::Made::new(1, "v1.0.0", world::images::Behaviour::Good);
+    shared.lock().later(world::SECOND, world::calendar::Due::Push(made));
+    let mut sim = world::executor::Sim::new(shared.clone());
+    sim.run_until(world::START + world::HOUR);
+    assert_eq!(world::oracle::unsettled(&shared.lock()), None);
+    let counts = |state: &world::State| (state.registered, state.updates, state.bodies_written, state.notices);
+    let before = counts(&shared.lock());
+    assert_eq!((before.0, before.1), (1, 0), "it was registered and created, and never updated");
+    for _ in 0..1_000 {
+        let outcome = sim.reconcile().expect("everything can be read");
+        assert_eq!(outcome.decisions.len(), 1);
+    }
+    assert_eq!(counts(&shared.lock()), before);
+}
+
+/// What breaks when this rule does not hold: the first seed of so many.
+fn without(rule: Rule) -> (u64, String) {
+    let rules = Rules::without(rule);
+    let (failed, _) = play_all(RULE_SEEDS, |seed| Run { rules, ..Run::of(seed) });
+    let (seed, ran) = failed.unwrap_or_else(|| panic!("{rule:?} is for nothing: {RULE_SEEDS} seeds hold without it"));
+    (seed, ran.violation.unwrap_or_default())
+}
+
+const RULE_SEEDS: u64 = 10_000;
+
+#[test]
+fn each_of_the_ten_rules_taken_away_breaks_something() {
+    for rule in Rule::ALL {
+        let (seed, violation) = without(rule);
+        println!("without {rule:?}, seed {seed}: {violation}");
+    }
 }
 
 #[test]

@@ -119,7 +119,8 @@ impl State {
     }
 
     fn push(&mut self, mut made: Made) {
-        made.pushed_at = Some(self.now);
+        // No two pushes are of the same time.
+        made.pushed_at = Some(self.now + i64::try_from(self.images.len()).unwrap_or_default());
         let (digest, tag) = (made.digest.clone(), made.tags[0].clone());
         self.say(|_| format!("push {tag} {} {:?}", digest.short(), made.behaviour));
         if let Some(children) = &made.children {

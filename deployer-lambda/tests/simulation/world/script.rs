@@ -78,7 +78,10 @@ fn settle(sim: &mut Sim, at_most: i64) {
         }
     }
     // A bad release that nothing can take the place of is tried for ever.
-    let restless = |state: &State| state.untidy || oracle::expected(state).is_none();
+    let restless = |state: &State| {
+        let proving = state.journal.as_ref().is_some_and(|(journal, _)| journal.candidate.is_some());
+        state.untidy || proving || oracle::expected(state).is_none()
+    };
     if restless(&sim.shared.lock()) {
         return;
     }
