@@ -133,6 +133,7 @@ fn a_thousand_idle_reconciles_register_nothing_and_write_nothing() {
     let shared = world::Shared::new(1);
     let made = world::images::Made::new(1, "v1.0.0", world::images::Behaviour::Good);
     shared.lock().later(world::SECOND, world::calendar::Due::Push(made));
+    shared.lock().later(world::SECOND, world::calendar::Due::Schedule);
     let mut sim = world::executor::Sim::new(shared.clone());
     sim.run_until(world::START + world::HOUR);
     assert_eq!(world::oracle::unsettled(&shared.lock()), None);

@@ -488,7 +488,7 @@ pub fn unsettled(state: &State) -> Option<String> {
     // What keeps an alarm ringing that rang before it came cannot be told from what found it ringing: it is blocked
     // again and again, and that is right.
     let keeps_ringing = journal.candidate.as_ref().and_then(|id| made(state, id.as_str())).is_some_and(|image| {
-        image.behaviour == Behaviour::RaisesAlarm && state.oracle.alarm_by.as_ref() == Some(&image.digest.0)
+        image.behaviour == Behaviour::RaisesAlarm
     });
     if keeps_ringing && journal.candidate.as_ref().and_then(|id| journal.record(id)).is_some_and(|it| it.blocked_times > 0) {
         return None;
