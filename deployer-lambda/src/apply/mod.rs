@@ -33,6 +33,8 @@ pub struct World<'w> {
     pub keeper: &'w dyn Keeper,
     pub notifier: &'w dyn Notifier,
     pub bodies: &'w dyn Bodies,
+    /// Always, outside the simulation, which takes this rule away to see what it is for.
+    pub announce_first: bool,
 }
 
 /// What the templates make of a release: the requests' JSON.
@@ -113,6 +115,12 @@ pub async fn apply(plan: &Plan, read: Option<Seen>, world: &World<'_>, now: Mome
 
 /// The plan's one step. Beside it the journal as it is now, where that is known: else chores wait for the next look.
 async fn step(plan: &Plan, read: Option<Seen>, world: &World<'_>, now: Moment) -> (Applied, Option<Seen>) {
+    if let (false, Some(journal), Some(action)) = (world.announce_first, &plan.journal, &plan.action) {
+        // What then stands in the journal comes too late for whoever looks meanwhile.
+        if let Err(error) = call(action, journal, world).await {
+            return (unmade(Doing::Calling(action.clone()), error), None);
+        }
+    }
     let seen = match &plan.journal {
         None => read,
         Some(next) => match announce(next, read.as_ref().map(|(_, tag)| tag), world).await {

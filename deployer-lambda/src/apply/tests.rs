@@ -162,6 +162,7 @@ impl Stage {
             keeper: outside,
             notifier: outside,
             bodies: &Plainly,
+            announce_first: true,
         }
     }
 

@@ -133,7 +133,10 @@ fn state_of(found: &ServiceDeployment) -> RolloutState {
     match found.status() {
         Some(ServiceDeploymentStatus::Pending) => RolloutState::Pending,
         Some(ServiceDeploymentStatus::Successful) => RolloutState::Successful,
-        Some(ServiceDeploymentStatus::Stopped) if gave_up => RolloutState::Failed,
+        // One that was given up and has nothing to go back to may stall in progress for ever.
+        Some(ServiceDeploymentStatus::Stopped | ServiceDeploymentStatus::InProgress) if gave_up => {
+            RolloutState::Failed
+        }
         Some(ServiceDeploymentStatus::Stopped | ServiceDeploymentStatus::StopRequested) => {
             RolloutState::Stopped
         }
@@ -268,6 +271,16 @@ mod tests {
             service_deployment(ServiceDeploymentStatus::Stopped).deployment_circuit_breaker(breaker);
         let rollout = of_service_deployment(&stopped.build(), RevisionArn::from("shop:2"));
         assert_eq!((rollout.state, rollout.failed_tasks), (RolloutState::Failed, 2));
+    }
+
+    #[test]
+    fn a_deployment_that_was_given_up_and_stalls_in_progress_has_failed() {
+        let breaker = ServiceDeploymentCircuitBreaker::builder()
+            .status(ServiceDeploymentRollbackMonitorsStatus::Triggered)
+            .build();
+        let stalled =
+            service_deployment(ServiceDeploymentStatus::InProgress).deployment_circuit_breaker(breaker);
+        assert_eq!(state_of(&stalled.build()), RolloutState::Failed);
     }
 
     #[test]

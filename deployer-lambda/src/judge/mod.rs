@@ -83,17 +83,19 @@ pub fn judge(
     };
     let slow = now.since_ms(pointed_at) > policy.rollout_slow_ms;
     let points_here = service.revision == *revision;
+    let own: Vec<&Task> = tasks.iter().filter(|task| task.revision == *revision).collect();
     let Some(rollout) = ours(record, service, rules) else {
         let waited = now.since_ms(pointed_at) > SKEW_MS;
         return match (points_here, waited) {
             (true, _) => proving("ECS shows no deployment of it yet", false, slow),
             (false, false) => proving("ECS does not show yet that the service points at it", false, slow),
-            (false, true) => {
-                Finding::Displaced { words: format!("it points at {}", service.revision.short()) }
-            }
+            // Where ECS lists only what has tasks, a deployment that it took back is gone: its tasks still tell.
+            (false, true) => match worst(stops(&own, pointed_at)) {
+                Some(fault) => Finding::Failed { fault, went_back: true },
+                None => Finding::Displaced { words: format!("it points at {}", service.revision.short()) },
+            },
         };
     };
-    let own: Vec<&Task> = tasks.iter().filter(|task| task.revision == *revision).collect();
     let failed = |went_back| Finding::Failed { fault: fault(&rollout.reason, &own, pointed_at), went_back };
     match rollout.state {
         RolloutState::Pending | RolloutState::InProgress => {
@@ -148,7 +150,8 @@ fn complete(record: &Record, own: &[&Task], alarms: &[Alarm], policy: &Policy, n
         return failed(fault);
     }
     let waits = |what: &str| proving(what, true, false);
-    if !own.iter().any(|task| runs_it(task, record)) {
+    let mut running = own.iter().filter(|task| runs_it(task, record)).peekable();
+    if running.peek().is_none() {
         let what = "complete by ECS, but no task runs its digest";
         return proving(what, true, now.since_ms(completed_at) > policy.rollout_slow_ms);
     }
@@ -156,9 +159,16 @@ fn complete(record: &Record, own: &[&Task], alarms: &[Alarm], policy: &Policy, n
         return waits("complete by ECS, but a task is unhealthy");
     }
     if let Some(alarm) = ringing.first() {
+        if now.since_ms(completed_at) > policy.bake_ms + policy.rollout_slow_ms {
+            // It may be this release that keeps it ringing, and nothing newer could come while it waits.
+            let words = format!("alarm `{alarm}` went off before it took over, and does not end");
+            return failed(Fault { whose: Whose::Surroundings, cause: Cause::Alarm, words });
+        }
         return waits(&format!("alarm `{alarm}`, which went off before it took over, is still in ALARM"));
     }
-    let baked = now.since_ms(completed_at);
+    // Without a break: one that was started again, whyever, begins again to prove itself.
+    let oldest = running.filter_map(|task| task.started_at).min().unwrap_or(completed_at);
+    let baked = now.since_ms(completed_at.max(oldest));
     if baked < policy.bake_ms {
         let (minutes, of) = (baked / 60_000, policy.bake_ms / 60_000);
         return waits(&format!("complete by ECS; {minutes} of {of} minutes of bake have passed"));
@@ -196,9 +206,11 @@ fn stops(own: &[&Task], since: Moment) -> Vec<Meaning> {
 
 /// Why ECS gave the deployment up. The release is at fault only where nothing else had a hand in it.
 fn fault(reason: &str, own: &[&Task], since: Moment) -> Fault {
-    if let Some(fault) = worst(stops(own, since)) {
-        return fault;
-    }
+    worst(stops(own, since)).unwrap_or_else(|| given_up(reason))
+}
+
+/// What ECS's own words tell, where no task does.
+pub fn given_up(reason: &str) -> Fault {
     let lower = reason.to_ascii_lowercase();
     if lower.contains("alarm") {
         let words = format!("ECS gave it up for an alarm: {reason}");

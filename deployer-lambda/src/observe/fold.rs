@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::facts::{Child, Image, Scan};
 use super::{ADOPTEES_MAX, CANDIDATES_MAX};
-use crate::journal::{Journal, Record};
+use crate::journal::{Journal, Record, Verdict};
 use crate::release::Digest;
 
 /// The digests that are looked at closely, newest first.
@@ -20,8 +20,11 @@ pub(super) fn candidates(
     let is_rejected = |digest: &&Digest| {
         let by_digest = rejected.is_some_and(|rejected| rejected.contains(digest.as_str()));
         let mut records = records(journal).filter(|record| record.digest == **digest);
-        let by_release =
-            records.any(|record| rejected.is_some_and(|rejected| rejected.contains(record.release.as_str())));
+        // Also what failed with nothing to go back to, which the ledger was not told.
+        let by_release = records.any(|record| {
+            record.verdict == Verdict::Rejected
+                || rejected.is_some_and(|rejected| rejected.contains(record.release.as_str()))
+        });
         by_digest || by_release
     };
     let most = if journal.is_some() { CANDIDATES_MAX } else { ADOPTEES_MAX };

@@ -68,8 +68,11 @@ impl Look<'_> {
             .flat_map(|journal| journal.releases.iter().rev())
             .filter(|record| matches!(record.verdict, Verdict::Healthy | Verdict::Quiet));
         let to = in_need.and_then(|journal| journal.record(&journal.going_back.as_ref()?.to));
+        // What is to be deployed may have been deregistered as well.
+        let next = in_need.and_then(|journal| journal.record(journal.candidate.as_ref()?));
+        let next = next.filter(|record| record.pointed_at.is_none());
         let mut targets: Vec<RevisionArn> =
-            to.into_iter().chain(proven).filter_map(|r| r.revision.clone()).collect();
+            to.into_iter().chain(next).chain(proven).filter_map(|r| r.revision.clone()).collect();
         let mut seen = BTreeSet::new();
         targets.retain(|target| seen.insert(target.clone()));
         targets.truncate(TARGETS_MAX);

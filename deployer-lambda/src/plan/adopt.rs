@@ -5,7 +5,7 @@
 
 use super::draft::Draft;
 use super::{Facts, Happened, Inputs};
-use crate::journal::{Record, Verdict};
+use crate::journal::{Record, Stopped, Verdict};
 use crate::observe::facts::RolloutState;
 use crate::policy::Admitted;
 use crate::release::{Digest, ReleaseId};
@@ -23,16 +23,9 @@ pub(super) fn look(draft: &mut Draft, inputs: &Inputs<'_>, facts: &Facts<'_>) {
         .and_then(|revision| revision.release.clone())
         .unwrap_or_else(|| ReleaseId(format!("adopted-{}", service.revision.short().replace(':', "-"))));
     let rollout = service.rollouts.iter().max_by_key(|rollout| rollout.created_at);
+    // What ECS did not complete is not proven: it gets its verdict like any other.
     let underway = rollout.is_some_and(|rollout| {
-        rollout.revision == service.revision
-            && match rollout.state {
-                RolloutState::Pending | RolloutState::InProgress | RolloutState::Failed => true,
-                RolloutState::Successful
-                | RolloutState::Stopped
-                | RolloutState::RollingBack
-                | RolloutState::RolledBack
-                | RolloutState::RollbackFailed => false,
-            }
+        rollout.revision == service.revision && rollout.state != RolloutState::Successful
     });
     let tags = image.map(|image| image.tags.clone()).unwrap_or_default();
     let pushed_at = image.map(|image| image.pushed_at).unwrap_or_default();
@@ -54,6 +47,15 @@ pub(super) fn look(draft: &mut Draft, inputs: &Inputs<'_>, facts: &Facts<'_>) {
         ..Record::of(release.clone(), digest, inputs.now)
     };
     draft.journal.releases.push(record);
+    if service.desired == 0 {
+        // Somebody stopped it, and the journal that knew who is gone. Nothing could prove itself there.
+        draft.journal.stopped = Some(Stopped {
+            by: "landfall".to_owned(),
+            at: inputs.now,
+            desired: 1,
+            reason: "found with 0 tasks and without a journal".to_owned(),
+        });
+    }
     if underway {
         draft.journal.candidate = Some(release.clone());
     } else {

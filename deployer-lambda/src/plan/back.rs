@@ -42,7 +42,7 @@ pub(super) fn step(draft: &mut Draft, inputs: &Inputs<'_>, facts: &Facts<'_>) ->
             draft.act(action, decision(&back.from, "reject it in the ledger", &back.reason, &next, undo)),
         );
     }
-    if service.rollouts.iter().any(|rollout| rollout.state == RolloutState::RollingBack) {
+    if ecs_goes_back(draft, service, facts) {
         let next = "when ECS has finished, the service is where it should be, or is put there";
         return Some(draft.nothing(Some(&back.from), "ECS is rolling back by itself", next));
     }
@@ -58,6 +58,14 @@ pub(super) fn step(draft: &mut Draft, inputs: &Inputs<'_>, facts: &Facts<'_>) ->
         }
         Arrival::Failed(words) => Some(failed(draft, inputs, &back, &to, &words)),
     }
+}
+
+/// Whether ECS rolls back by itself, and may be waited for: to what may not write it would roll back for ever.
+fn ecs_goes_back(draft: &Draft, service: &Service, facts: &Facts<'_>) -> bool {
+    let mut there = draft.journal.releases.iter();
+    let to = there.find(|record| record.revision.as_ref() == Some(&service.revision));
+    service.rollouts.iter().any(|rollout| rollout.state == RolloutState::RollingBack)
+        && !to.is_some_and(|record| facts.rejects(&record.release, &record.digest))
 }
 
 /// How far the target's deployment is.
@@ -278,8 +286,11 @@ pub(super) fn drift(draft: &mut Draft, inputs: &Inputs<'_>, facts: &Facts<'_>) -
         draft.forget("drift", current.as_str());
         return settle_own_rollback(draft, inputs, service, &current);
     }
-    let busy = service.rollouts.iter().any(|rollout| rollout.state == RolloutState::RollingBack);
-    if busy {
+    if facts.rejects(&current, &record.digest) {
+        // It could not write there. Where there is another to go to, that is looked for next.
+        return None;
+    }
+    if ecs_goes_back(draft, service, facts) {
         let next = "when ECS has finished, the service is looked at again";
         return Some(draft.nothing(Some(&current), "ECS is rolling back by itself", next));
     }

@@ -9,7 +9,7 @@ use super::desired::{Choice, Desired, desired, frozen};
 use super::draft::Draft;
 use super::{Decision, Facts, Happened, Inputs, Plan, Skip, Step, Tally, target};
 use crate::journal::{Action, Cause, Keep, Record, Verdict};
-use crate::judge::{Fault, Finding, Whose, judge, runs_it};
+use crate::judge::{Fault, Finding, Whose, given_up, judge, runs_it};
 use crate::observe::facts::Service;
 use crate::policy::{OnNoTarget, Supersede};
 use crate::release::{Moment, ReleaseId};
@@ -36,7 +36,11 @@ pub(super) fn step(draft: &mut Draft, inputs: &Inputs<'_>, facts: &Facts<'_>) ->
         draft.tallies.push(Tally::Skipped(Skip::Frozen));
         return Some(draft.nothing(Some(&id), &words, "when the freeze ends it goes on"));
     }
-    let Some(revision) = record.revision.clone() else { return Some(register(draft, &record)) };
+    // One that somebody deregistered is registered again.
+    let registered = record.revision.clone().filter(|revision| {
+        record.pointed_at.is_some() || !facts.inactive.contains(revision)
+    });
+    let Some(revision) = registered else { return Some(register(draft, &record)) };
     if let Some(retry_at) = record.retry_at.filter(|retry_at| inputs.now < *retry_at) {
         draft.tallies.push(Tally::Skipped(Skip::Blocked));
         let minutes = retry_at.since_ms(inputs.now) / 60_000 + 1;
@@ -84,7 +88,7 @@ fn replaced(draft: &mut Draft, inputs: &Inputs<'_>, facts: &Facts<'_>, record: &
             set_verdict(draft, &record.release, Verdict::Superseded, &words, inputs.now);
             Some(start(draft, inputs, &choice))
         }
-        Desired::Nothing { words, .. } if pinned_elsewhere && waits => {
+        Desired::Nothing { words, .. } | Desired::Held { words, .. } if pinned_elsewhere && waits => {
             Some(end(draft, inputs, record, Verdict::Superseded, &words))
         }
         Desired::Release(_) | Desired::Held { .. } | Desired::Nothing { .. } => None,
@@ -174,7 +178,10 @@ fn verdict(
             draft.nothing(Some(id), &waits_for, "the next event or the schedule looks again")
         }
         Finding::EcsGoesBack { words } => {
-            if draft.first_time("ecs-goes-back", &format!("{id}@{}", record.blocked_times)) {
+            if draft.first_time("ecs-goes-back", &this_try(record)) {
+                if let Some(record) = draft.journal.record_mut(id) {
+                    record.reason = words.clone();
+                }
                 draft.happened.push(Happened::EcsGoesBack { release: id.clone(), words: words.clone() });
             }
             draft.nothing(
@@ -184,18 +191,41 @@ fn verdict(
             )
         }
         Finding::Proved => healthy(draft, inputs, record),
+        // Where ECS does not list any more what it took back: it was seen at it.
+        Finding::Displaced { .. } if draft.was_told("ecs-goes-back", &this_try(record)) => {
+            failed_somehow(draft, inputs, facts, record, &given_up(&record.reason), true)
+        }
         Finding::Displaced { words } => {
             draft.happened.push(Happened::Displaced { release: id.clone(), words: words.clone() });
             let words = format!("somebody pointed the service elsewhere: {words}");
             end(draft, inputs, record, Verdict::Superseded, &words)
         }
-        Finding::Failed { fault, went_back } => match fault.whose {
-            Whose::Release | Whose::Image => failed(draft, inputs, facts, record, &fault),
-            Whose::Surroundings if !rules.blocked_never_rejects => {
-                failed(draft, inputs, facts, record, &fault)
-            }
-            Whose::Surroundings => blocked(draft, inputs, facts, record, &fault, went_back),
-        },
+        Finding::Failed { fault, went_back } => {
+            failed_somehow(draft, inputs, facts, record, &fault, went_back)
+        }
+    }
+}
+
+/// One try of a release, for what is told once.
+fn this_try(record: &Record) -> String {
+    format!("{}@{}", record.release, record.blocked_times)
+}
+
+/// By whose fault it is.
+fn failed_somehow(
+    draft: &mut Draft,
+    inputs: &Inputs<'_>,
+    facts: &Facts<'_>,
+    record: &Record,
+    fault: &Fault,
+    went_back: bool,
+) -> Plan {
+    match fault.whose {
+        Whose::Release | Whose::Image => failed(draft, inputs, facts, record, fault),
+        Whose::Surroundings if !inputs.rules.blocked_never_rejects => {
+            failed(draft, inputs, facts, record, fault)
+        }
+        Whose::Surroundings => blocked(draft, inputs, facts, record, fault, went_back),
     }
 }
 

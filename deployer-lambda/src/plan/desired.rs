@@ -7,7 +7,7 @@
 use std::cmp::Ordering;
 
 use super::{Facts, Inputs, Skip};
-use crate::journal::{Journal, Record, Verdict};
+use crate::journal::{Journal, Pin, Record, Verdict};
 use crate::observe::facts::{Image, Scan};
 use crate::policy::{Admitted, Policy};
 use crate::release::{Digest, Moment, ReleaseId};
@@ -97,7 +97,7 @@ pub(super) fn is_newer(inputs: &Inputs<'_>, choice: &Choice<'_>, record: &Record
 pub(super) fn desired<'a>(inputs: &Inputs<'_>, facts: &Facts<'a>, journal: &Journal) -> Desired<'a> {
     let choices = choices(inputs, facts.images);
     if let Some(pin) = journal.pin.as_ref().filter(|_| inputs.rules.people_win) {
-        return pinned(choices, journal, &pin.release);
+        return pinned(inputs, facts, choices, journal, pin);
     }
     let current = journal.current.as_ref().and_then(|release| journal.record(release));
     let mut passed: Option<(Skip, String)> = None;
@@ -125,15 +125,33 @@ pub(super) fn desired<'a>(inputs: &Inputs<'_>, facts: &Facts<'a>, journal: &Jour
     }
 }
 
-/// A pinned release is what runs, whatever else is there.
-fn pinned<'a>(choices: Vec<Choice<'a>>, journal: &Journal, pin: &ReleaseId) -> Desired<'a> {
+/// A pinned release is what runs, whatever else is there; but what is rejected, frozen or unapproved waits, pinned or not.
+fn pinned<'a>(
+    inputs: &Inputs<'_>,
+    facts: &Facts<'_>,
+    choices: Vec<Choice<'a>>,
+    journal: &Journal,
+    pin: &Pin,
+) -> Desired<'a> {
     let nothing = |words: String| Desired::Nothing { words, skip: Some(Skip::Pinned) };
-    if journal.current.as_ref() == Some(pin) {
+    let release = &pin.release;
+    if journal.current.as_ref() == Some(release) {
         return nothing("what runs is pinned; `unpin` lets newer images in".to_owned());
     }
-    match choices.into_iter().find(|choice| choice.release == *pin) {
-        Some(choice) => Desired::Release(choice),
-        None => nothing(format!("release {pin} is pinned, and no image in the registry makes it")),
+    let Some(choice) = choices.into_iter().find(|choice| choice.release == *release) else {
+        return nothing(format!("release {release} is pinned, and no image in the registry makes it"));
+    };
+    // It failed since it was pinned: trying it again and again would help nobody.
+    let failed = journal.record(release).is_some_and(|record| {
+        record.verdict == Verdict::Rejected && record.verdict_at.is_none_or(|at| at >= pin.at)
+    });
+    if failed || facts.rejects(release, &choice.image.digest) {
+        return nothing(format!("`{}` is pinned, and was rejected; `unpin`, or `release` it", choice.tag));
+    }
+    match hindrance(inputs, journal, &choice) {
+        None => open(inputs, journal, choice),
+        Some((skip, words, Waits::Here)) => Desired::Held { choice, skip, words },
+        Some((_, words, Waits::No)) => nothing(format!("{words}; it is pinned")),
     }
 }
 
@@ -155,6 +173,20 @@ fn obstacle(
     let rejected = known.is_some_and(|record| record.verdict == Verdict::Rejected);
     if rejected || facts.rejects(&choice.release, &choice.image.digest) {
         return Some((Skip::Rejected, format!("`{tag}` was rejected; `release` takes that back"), Waits::No));
+    }
+    hindrance(inputs, journal, choice)
+}
+
+/// What stands against it, whoever wants it, and however it did before.
+fn hindrance(
+    inputs: &Inputs<'_>,
+    journal: &Journal,
+    choice: &Choice<'_>,
+) -> Option<(Skip, String, Waits)> {
+    let tag = &choice.tag;
+    if choice.image.children.is_none() {
+        // Only the newest are looked at closely; one that is not is not released blindly.
+        return Some((Skip::Unknown, format!("the platforms of `{tag}` were not read"), Waits::No));
     }
     if let Some(children) = choice.image.children.as_ref().filter(|children| !children.is_empty())
         && !children.iter().any(|child| child.runs_on(inputs.platform))

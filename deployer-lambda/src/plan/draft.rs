@@ -33,12 +33,15 @@ impl Draft {
 
     /// Whether this topic is new; it is told from now on.
     pub fn first_time(&mut self, topic: &str, about: &str) -> bool {
-        let key = format!("{topic}:{about}");
-        if self.journal.told.contains(&key) {
-            return false;
+        let new = !self.was_told(topic, about);
+        if new {
+            self.journal.told.push(format!("{topic}:{about}"));
         }
-        self.journal.told.push(key);
-        true
+        new
+    }
+
+    pub fn was_told(&self, topic: &str, about: &str) -> bool {
+        self.journal.told.contains(&format!("{topic}:{about}"))
     }
 
     /// The topic may be told again.

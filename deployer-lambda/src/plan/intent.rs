@@ -54,8 +54,10 @@ fn is_done(intent: &Intent, facts: &Facts<'_>) -> bool {
         Action::Create { .. } => service.is_some(),
         Action::Point { revision, own_rollback, force, .. } => service.is_some_and(|service| {
             let since = intent.announced_at.after_ms(-SKEW_MS);
+            // Also where ECS has gone back from it since: else what it took back would be deployed again.
             let deployed = service.rollouts.iter().any(|r| r.revision == *revision && r.created_at >= since);
-            service.revision == *revision && service.own_rollback == *own_rollback && (deployed || !force)
+            let stands = service.revision == *revision && service.own_rollback == *own_rollback;
+            deployed || (stands && !force)
         }),
         Action::OwnRollback { on } => service.is_none_or(|service| service.own_rollback == *on),
         Action::Scale { desired } => service.is_none_or(|service| service.desired == *desired),

@@ -12,6 +12,7 @@ pub mod desired;
 mod draft;
 mod intent;
 mod people;
+pub mod text;
 
 use std::collections::BTreeSet;
 

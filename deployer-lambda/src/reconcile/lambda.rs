@@ -124,6 +124,7 @@ impl Function {
                 keeper: &self.aws,
                 notifier: &self.aws,
                 bodies: &self.bodies,
+                announce_first: true,
             },
             policy: &self.policy,
             release_of,

@@ -71,6 +71,13 @@ pub async fn see(world: &World<'_>, details: bool, named: &[Digest]) -> Result<S
     let journal = world.act.journals.read().await?;
     let admits = |images: &[crate::observe::facts::Image]| {
         let mut digests = named.to_vec();
+        // What a person pinned may be older than all that is looked at closely.
+        let pin = journal.as_ref().and_then(|(journal, _)| journal.pin.as_ref());
+        let pinned = pin.and_then(|pin| {
+            let made_by = |image: &&crate::observe::facts::Image| (world.release_of)(&image.digest) == pin.release;
+            images.iter().find(made_by).map(|image| image.digest.clone())
+        });
+        digests.extend(pinned);
         digests.extend(desired::admitted(world.policy, images));
         digests
     };
