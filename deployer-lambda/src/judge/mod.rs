@@ -122,7 +122,8 @@ pub fn judge(
 fn ours<'s>(record: &Record, service: &'s Service, rules: Rules) -> Option<&'s Rollout> {
     let since = record.pointed_at?.after_ms(-SKEW_MS);
     let revision = record.revision.as_ref()?;
-    let candidates = service.rollouts.iter();
+    // From old to new, so that of two of the same millisecond the newer one is taken.
+    let candidates = service.rollouts.iter().rev();
     if !rules.our_deployment_only {
         return candidates.max_by_key(|rollout| rollout.created_at);
     }

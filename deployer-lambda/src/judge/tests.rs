@@ -45,7 +45,7 @@ fn service(at: u32, rollouts: &[Rollout]) -> Service {
 
 fn task(digest: &str, state: TaskState) -> Task {
     let digest = Some(Digest::from(digest));
-    let started_at = Some(ago(9));
+    let started_at = Some(ago(18));
     Task { id: "t".into(), revision: arn(42), state, healthy: Health::Healthy, digest, started_at }
 }
 
@@ -81,10 +81,40 @@ fn complete_by_ecs_is_not_proven_before_the_bake_is_over() {
 }
 
 #[test]
+fn a_release_whose_task_was_started_again_begins_its_bake_again() {
+    let there = service(42, &[rollout(42, RolloutState::Successful, 200)]);
+    let again = Task { started_at: Some(ago(4)), ..running() };
+    let finding = find(&complete(200, 190), &there, &[again]);
+    assert!(
+        matches!(&finding, Finding::Proving { waits_for, .. } if waits_for.contains("4 of 10")),
+        "{finding:?}"
+    );
+}
+
+#[test]
+fn an_alarm_that_never_ends_blocks_the_release_so_that_a_newer_one_may_come() {
+    let there = service(42, &[rollout(42, RolloutState::Successful, 60)]);
+    let alarm = Alarm { name: "damage".to_owned(), in_alarm: true, since: ago(90) };
+    let record = Record { alarms_before: vec!["damage".to_owned()], ..complete(60, 41) };
+    let policy = Policy::default();
+    let finding = judge(&record, &there, &[running()], &[alarm], &policy, Rules::ALL, NOW);
+    assert_eq!(whose(&finding), Whose::Surroundings);
+}
+
+#[test]
+fn a_deployment_that_ecs_does_not_list_any_more_is_judged_by_its_tasks() {
+    let finding =
+        find(&record(20), &service(41, &[rollout(41, RolloutState::Successful, 2)]), &[exited(70, 15)]);
+    assert!(matches!(finding, Finding::Failed { went_back: true, .. }), "{finding:?}");
+}
+
+#[test]
 fn complete_by_ecs_while_another_digest_runs_is_no_success() {
     let there = service(42, &[rollout(42, RolloutState::Successful, 20)]);
     let other = find(&complete(20, 15), &there, &[task("sha256:aa", TaskState::Running)]);
-    assert!(matches!(&other, Finding::Proving { waits_for, .. } if waits_for.contains("no task runs its digest")));
+    assert!(
+        matches!(&other, Finding::Proving { waits_for, .. } if waits_for.contains("no task runs its digest"))
+    );
 }
 
 #[test]

@@ -80,6 +80,7 @@ fn state(back: &GoingBack, service: &Service, revision: &str) -> Arrival {
     let newest: Option<&Rollout> = service
         .rollouts
         .iter()
+        .rev()
         .filter(|rollout| {
             rollout.revision.0 == revision && since.is_none_or(|since| rollout.created_at >= since)
         })

@@ -37,9 +37,10 @@ pub(super) fn step(draft: &mut Draft, inputs: &Inputs<'_>, facts: &Facts<'_>) ->
         return Some(draft.nothing(Some(&id), &words, "when the freeze ends it goes on"));
     }
     // One that somebody deregistered is registered again.
-    let registered = record.revision.clone().filter(|revision| {
-        record.pointed_at.is_some() || !facts.inactive.contains(revision)
-    });
+    let registered = record
+        .revision
+        .clone()
+        .filter(|revision| record.pointed_at.is_some() || !facts.inactive.contains(revision));
     let Some(revision) = registered else { return Some(register(draft, &record)) };
     if let Some(retry_at) = record.retry_at.filter(|retry_at| inputs.now < *retry_at) {
         draft.tallies.push(Tally::Skipped(Skip::Blocked));

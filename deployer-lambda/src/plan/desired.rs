@@ -178,11 +178,7 @@ fn obstacle(
 }
 
 /// What stands against it, whoever wants it, and however it did before.
-fn hindrance(
-    inputs: &Inputs<'_>,
-    journal: &Journal,
-    choice: &Choice<'_>,
-) -> Option<(Skip, String, Waits)> {
+fn hindrance(inputs: &Inputs<'_>, journal: &Journal, choice: &Choice<'_>) -> Option<(Skip, String, Waits)> {
     let tag = &choice.tag;
     if choice.image.children.is_none() {
         // Only the newest are looked at closely; one that is not is not released blindly.

@@ -72,7 +72,14 @@ fn rollout(number: u32, state: RolloutState, minutes_ago: i64) -> Rollout {
 
 fn task(number: u32, letter: &str, state: TaskState) -> Task {
     let healthy = Health::Healthy;
-    Task { id: "t".into(), revision: arn(number), state, healthy, digest: Some(digest(letter)), started_at: None }
+    Task {
+        id: "t".into(),
+        revision: arn(number),
+        state,
+        healthy,
+        digest: Some(digest(letter)),
+        started_at: None,
+    }
 }
 
 fn exited(number: u32, letter: &str, code: i32, minutes_ago: i64) -> Task {
@@ -223,7 +230,10 @@ fn a_crashing_release_is_rejected_before_the_service_goes_back() {
     let plan = case.plan();
     let journal = plan.journal.expect("the way back begins");
     let back = journal.going_back.clone().expect("it goes back");
-    assert_eq!((&back.to, back.rejects.as_deref(), back.cause), (&release("a"), Some("release-b"), Cause::Crash));
+    assert_eq!(
+        (&back.to, back.rejects.as_deref(), back.cause),
+        (&release("a"), Some("release-b"), Cause::Crash)
+    );
     case.journal = Some(journal);
     assert_eq!(
         case.text(),
@@ -361,7 +371,10 @@ fn a_registry_that_forgot_what_runs_downgrades_nothing() {
     *case.images() = vec![image("b", "v0.9.0")];
     let plan = case.plan();
     assert_eq!(plan.action, None);
-    assert_eq!((why(&plan), &*plan.tallies), ("`v0.9.0` is not newer than what runs", &[Tally::Skipped(Skip::Older)][..]));
+    assert_eq!(
+        (why(&plan), &*plan.tallies),
+        ("`v0.9.0` is not newer than what runs", &[Tally::Skipped(Skip::Older)][..])
+    );
 }
 
 #[test]
@@ -407,11 +420,8 @@ fn a_registration_whose_reply_was_lost_is_found_by_its_tag() {
     let mut case = Case::at_rest();
     case.images().push(image("b", "v1.1.0"));
     case.journal = case.plan().journal;
-    case.observed.revisions = Known::Known(vec![Revision {
-        arn: arn(42),
-        release: Some(release("b")),
-        image: Some(digest("b")),
-    }]);
+    case.observed.revisions =
+        Known::Known(vec![Revision { arn: arn(42), release: Some(release("b")), image: Some(digest("b")) }]);
     let revision = arn(42);
     let force = false;
     let expected = Action::Point { release: release("b"), revision, own_rollback: true, force };
@@ -482,7 +492,9 @@ fn a_pinned_release_is_deployed_once_and_after_its_failure_not_again() {
 #[test]
 fn what_people_rejected_goes_into_the_ledger_before_anything_else() {
     let mut case = Case::proving(RolloutState::InProgress);
-    case.journal().wanted_rejects.push(Wanted { what: "sha256:cc".to_owned(), reason: "ann: bad".to_owned() });
+    case.journal()
+        .wanted_rejects
+        .push(Wanted { what: "sha256:cc".to_owned(), reason: "ann: bad".to_owned() });
     assert_eq!(
         case.plan().action,
         Some(Action::Reject { what: "sha256:cc".to_owned(), reason: "ann: bad".to_owned() })
@@ -563,11 +575,72 @@ fn an_old_intent_of_a_deployment_that_never_was_is_as_if_it_had_not_been() {
 }
 
 #[test]
+fn a_deployment_that_ecs_took_back_before_anybody_looked_is_not_made_again() {
+    let mut case = Case::proving(RolloutState::RolledBack);
+    case.service().revision = arn(41);
+    let at = Moment(NOW.0 - 10 * MINUTE);
+    let action = Action::Point { release: release("b"), revision: arn(42), own_rollback: true, force: false };
+    case.journal().intent = Some(Intent { id: 7, action, announced_at: at });
+    case.tasks().push(exited(42, "b", 70, 8));
+    let plan = case.plan();
+    assert_eq!(plan.action, None);
+    assert_eq!(plan.journal.and_then(|journal| journal.going_back).map(|back| back.to), Some(release("a")));
+}
+
+#[test]
+fn a_rollback_of_ecs_to_what_is_rejected_is_not_waited_for() {
+    let mut case = going_back();
+    case.service().revision = arn(42);
+    case.service().rollouts[0].state = RolloutState::RollingBack;
+    assert!(matches!(case.plan().action, Some(Action::Point { revision, .. }) if revision == arn(41)));
+}
+
+#[test]
+fn what_ecs_did_not_complete_is_adopted_as_unproven_and_a_stopped_service_as_stopped() {
+    let mut case = Case::at_rest();
+    case.journal = None;
+    case.service().rollouts[0].state = RolloutState::RollbackFailed;
+    let journal = case.plan().journal.expect("it is written down");
+    assert_eq!((journal.current, journal.stopped), (None, None));
+    let mut case = Case::at_rest();
+    case.journal = None;
+    case.service().desired = 0;
+    let journal = case.plan().journal.expect("it is written down");
+    assert_eq!(journal.stopped.map(|stopped| stopped.desired), Some(1));
+}
+
+#[test]
+fn a_service_is_not_put_right_to_a_release_that_may_not_write() {
+    let mut case = Case::at_rest();
+    case.service().revision = arn(40);
+    case.reject("release-a");
+    assert_eq!(case.plan().action, None);
+}
+
+#[test]
+fn a_revision_that_somebody_deregistered_is_registered_again() {
+    let mut case = Case::proving(RolloutState::InProgress);
+    case.service().revision = arn(41);
+    case.service().rollouts.remove(0);
+    case.journal().record_mut(&release("b")).expect("it is there").pointed_at = None;
+    case.observed.inactive = Known::Known(vec![arn(42)]);
+    assert_eq!(case.plan().action, Some(Action::Register { release: release("b") }));
+}
+
+#[test]
+fn an_index_whose_platforms_were_not_read_is_not_released_blindly() {
+    let mut case = Case::at_rest();
+    case.images().push(Image { children: None, ..image("b", "v1.1.0") });
+    assert_eq!(case.plan().action, None);
+}
+
+#[test]
 fn an_alarm_that_rang_before_is_waited_for() {
     let mut case = Case::proving(RolloutState::Successful);
     let alarm = |in_alarm| Alarm { name: "damage".to_owned(), in_alarm, since: Moment(0) };
     case.observed.alarms = Known::Known(vec![alarm(true)]);
-    case.tasks().push(task(42, "b", TaskState::Running));
+    let running = task(42, "b", TaskState::Running);
+    case.tasks().push(Task { started_at: Some(Moment(NOW.0 - 20 * MINUTE)), ..running });
     let record = case.journal().record_mut(&release("b")).expect("it is there");
     record.completed_at = Some(Moment(NOW.0 - 20 * MINUTE));
     record.alarms_before = vec!["damage".to_owned()];

@@ -74,7 +74,8 @@ pub async fn see(world: &World<'_>, details: bool, named: &[Digest]) -> Result<S
         // What a person pinned may be older than all that is looked at closely.
         let pin = journal.as_ref().and_then(|(journal, _)| journal.pin.as_ref());
         let pinned = pin.and_then(|pin| {
-            let made_by = |image: &&crate::observe::facts::Image| (world.release_of)(&image.digest) == pin.release;
+            let made_by =
+                |image: &&crate::observe::facts::Image| (world.release_of)(&image.digest) == pin.release;
             images.iter().find(made_by).map(|image| image.digest.clone())
         });
         digests.extend(pinned);

@@ -119,8 +119,11 @@ fn the_same_seed_twice_gives_the_same_log() {
 fn every_call_made_twice_ends_as_if_it_were_made_once() {
     let mut doubled = 0;
     for seed in 0..400 {
-        let once = play(Run::of(seed));
-        let twice = play(Run { twice: true, ..Run::of(seed) });
+        // In any world the oracle holds; where it does not matter who comes first, the end is the same.
+        let any = play(Run { twice: true, ..Run::of(seed) });
+        assert_eq!(any.violation, None, "seed {seed}");
+        let gentle = Run { gentle: true, ..Run::of(seed) };
+        let (once, twice) = (play(gentle), play(Run { twice: true, ..gentle }));
         assert_eq!(twice.violation, None, "seed {seed}");
         doubled += twice.fired.get("call made twice").copied().unwrap_or_default();
         assert_eq!(once.end, twice.end, "seed {seed}");
@@ -137,7 +140,8 @@ fn a_thousand_idle_reconciles_register_nothing_and_write_nothing() {
     let mut sim = world::executor::Sim::new(shared.clone());
     sim.run_until(world::START + world::HOUR);
     assert_eq!(world::oracle::unsettled(&shared.lock()), None);
-    let counts = |state: &world::State| (state.registered, state.updates, state.bodies_written, state.notices);
+    let counts =
+        |state: &world::State| (state.registered, state.updates, state.bodies_written, state.notices);
     let before = counts(&shared.lock());
     assert_eq!((before.0, before.1), (1, 0), "it was registered and created, and never updated");
     for _ in 0..1_000 {
@@ -151,7 +155,8 @@ fn a_thousand_idle_reconciles_register_nothing_and_write_nothing() {
 fn without(rule: Rule) -> (u64, String) {
     let rules = Rules::without(rule);
     let (failed, _) = play_all(RULE_SEEDS, |seed| Run { rules, ..Run::of(seed) });
-    let (seed, ran) = failed.unwrap_or_else(|| panic!("{rule:?} is for nothing: {RULE_SEEDS} seeds hold without it"));
+    let (seed, ran) =
+        failed.unwrap_or_else(|| panic!("{rule:?} is for nothing: {RULE_SEEDS} seeds hold without it"));
     (seed, ran.violation.unwrap_or_default())
 }
 
@@ -180,7 +185,8 @@ fn survey() {
     let mut kinds: BTreeMap<String, (u64, u64)> = BTreeMap::new();
     for seed in 0..seeds(1_000) {
         if let Some(violation) = play(Run::of(seed)).violation {
-            let kind: String = violation.chars().filter(|c| !c.is_ascii_digit() && !"abcdef".contains(*c)).collect();
+            let kind: String =
+                violation.chars().filter(|c| !c.is_ascii_digit() && !"abcdef".contains(*c)).collect();
             let (times, _) = kinds.entry(kind).or_insert((0, seed));
             *times += 1;
         }

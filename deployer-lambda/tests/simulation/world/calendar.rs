@@ -13,7 +13,10 @@ use super::{MINUTE, Outage, SECOND, SERVICE, State};
 #[derive(Clone, Debug)]
 pub enum Due {
     Push(Made),
-    Retag { digest: Digest, tag: String },
+    Retag {
+        digest: Digest,
+        tag: String,
+    },
     /// A lifecycle rule takes an image that nothing keeps.
     Expire,
     /// Somebody deregisters a revision that does not run.
@@ -137,7 +140,9 @@ impl State {
 
     fn retag(&mut self, digest: &Digest, tag: &str) {
         let taken = self.images.iter().any(|image| image.tags.iter().any(|has| has == tag));
-        let Some(image) = self.image_mut(digest.as_str()).filter(|image| image.is_there() && !taken) else { return };
+        let Some(image) = self.image_mut(digest.as_str()).filter(|image| image.is_there() && !taken) else {
+            return;
+        };
         image.tags.push(tag.to_owned());
         self.fire("image retagged");
         self.say(|_| format!("retag {} as {tag}", digest.short()));
@@ -165,7 +170,9 @@ impl State {
         }
         if let Some(service) = self.ecs.service(SERVICE) {
             busy.extend(service.deployments.iter().filter_map(|it| self.digest_of(it.definition)));
-            busy.extend(service.last_completed.and_then(|(_, id)| self.digest_of(service.revision(id).definition)));
+            busy.extend(
+                service.last_completed.and_then(|(_, id)| self.digest_of(service.revision(id).definition)),
+            );
         }
         busy
     }
@@ -206,7 +213,9 @@ impl State {
         let Some(service) = self.ecs.service(SERVICE) else { return };
         let request = match self.rng.below(3) {
             0 => {
-                let Some(last) = service.rollouts.last().filter(|last| !last.status.is_final()) else { return };
+                let Some(last) = service.rollouts.last().filter(|last| !last.status.is_final()) else {
+                    return;
+                };
                 let arn = self.ecs.config().rollout_arn(SERVICE, last.id);
                 let request = json!({ "serviceDeploymentArn": arn, "stopType": "ROLLBACK" });
                 let stopped = self.ecs.call("StopServiceDeployment", &request, self.ms());

@@ -116,7 +116,8 @@ impl State {
         self.registered += 1;
         let at = self.ms();
         let answer = self.ecs.register_task_definition(body, at)?;
-        let arn = answer.pointer("/taskDefinition/taskDefinitionArn").and_then(Value::as_str).unwrap_or_default();
+        let arn =
+            answer.pointer("/taskDefinition/taskDefinitionArn").and_then(Value::as_str).unwrap_or_default();
         let arn = RevisionArn::from(arn);
         self.say(|_| format!("RegisterTaskDefinition {}", arn.short()));
         Ok(arn)
@@ -133,7 +134,8 @@ impl State {
         let at = self.ms();
         self.say(|_| {
             let on = body.pointer("/deploymentConfiguration/deploymentCircuitBreaker/rollback");
-            let (to, tasks, force) = (&body["taskDefinition"], &body["desiredCount"], &body["forceNewDeployment"]);
+            let (to, tasks, force) =
+                (&body["taskDefinition"], &body["desiredCount"], &body["forceNewDeployment"]);
             format!("UpdateService {to} tasks {tasks} force {force} rollback {on:?}")
         });
         self.ecs.update_service(body, at).map(drop)

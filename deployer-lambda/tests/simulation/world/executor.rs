@@ -79,7 +79,12 @@ impl Function {
     pub fn world(&self) -> World<'_> {
         let outside = &self.outside;
         World {
-            look: observe::World { registry: outside, cluster: outside, alarms: outside, rejections: outside },
+            look: observe::World {
+                registry: outside,
+                cluster: outside,
+                alarms: outside,
+                rejections: outside,
+            },
             act: apply::World {
                 journals: outside,
                 deploy: outside,
@@ -203,7 +208,8 @@ impl Sim {
             state.say(|_| {
                 let told = outcome.iter().flat_map(|outcome| &outcome.decisions);
                 let told: Vec<String> = told.map(|it| format!("{}: {}", it.what, it.why)).collect();
-                let trouble = outcome.as_ref().and_then(|outcome| outcome.trouble.clone()).unwrap_or_default();
+                let trouble =
+                    outcome.as_ref().and_then(|outcome| outcome.trouble.clone()).unwrap_or_default();
                 format!("#{number} ends: {} {trouble}", told.join(" | "))
             });
         }

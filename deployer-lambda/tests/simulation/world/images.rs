@@ -59,7 +59,8 @@ impl Made {
 
     /// An index of two platforms, or of one that is not ours.
     pub fn multi(mut self, number: u64, ours: bool) -> Made {
-        let child = |at: u64, platform: &str| Child { digest: digest(number * 10 + at), platform: platform.into() };
+        let child =
+            |at: u64, platform: &str| Child { digest: digest(number * 10 + at), platform: platform.into() };
         let mut children = vec![child(1_000_001, "linux/amd64")];
         if ours {
             children.push(child(1_000_002, PLATFORM));

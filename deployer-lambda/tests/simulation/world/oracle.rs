@@ -60,9 +60,10 @@ impl Oracle {
 }
 
 fn made<'s>(state: &'s State, release: &str) -> Option<&'s Made> {
-    state.images.iter().find(|image| {
-        (0..2).any(|build| templates::release_of(build, &image.digest).as_str() == release)
-    })
+    state
+        .images
+        .iter()
+        .find(|image| (0..2).any(|build| templates::release_of(build, &image.digest).as_str() == release))
 }
 
 fn is_good(state: &State, release: &str) -> bool {
@@ -79,9 +80,9 @@ pub fn announces(state: &mut State, journal: &Journal, looked: &Looked) {
     }
     let Some((release, _)) = new.and_then(|intent| pointed(&intent.action)) else { return };
     let names = names_of(state, release);
-    let known = names.iter().find(|name| {
-        state.oracle.rejected_at.get(*name).is_some_and(|(tick, _)| *tick < looked.ledger_at)
-    });
+    let known = names
+        .iter()
+        .find(|name| state.oracle.rejected_at.get(*name).is_some_and(|(tick, _)| *tick < looked.ledger_at));
     if let Some(name) = known.cloned() {
         state.violated(|| format!("a release is deployed although the ledger rejects {name}"));
     }
@@ -169,7 +170,8 @@ fn is_pointed(state: &State, record: &Record) -> bool {
     state.ecs.service(SERVICE).is_some_and(|s| {
         s.rollouts.iter().any(|it| {
             let definition = state.ecs.definition(s.revision(it.target).definition);
-            it.created_at >= since && record.revision.as_ref().is_some_and(|arn| *definition.arn == *arn.as_str())
+            it.created_at >= since
+                && record.revision.as_ref().is_some_and(|arn| *definition.arn == *arn.as_str())
         })
     })
 }
@@ -193,7 +195,9 @@ fn adopts(state: &mut State, after: &Journal) {
         let adopted = after.current.iter().chain(&after.candidate).map(|id| id.0.clone()).collect::<Vec<_>>();
         state.oracle.adopted.extend(adopted);
     } else if state.now - i64::try_from(service.created_at).unwrap_or(0) > MINUTE {
-        state.violated(|| "a journal is begun beside a running service, and does not know what runs".to_owned());
+        state.violated(|| {
+            "a journal is begun beside a running service, and does not know what runs".to_owned()
+        });
     }
 }
 
@@ -234,7 +238,8 @@ fn blames(state: &mut State, what: &str, reason: &str) {
     let asked = names(state, what).iter().any(|name| state.oracle.people_rejected.contains(name));
     // Who makes an alarm ring nobody can know but the world: another image's may fall into the proof of a good one.
     let digest = state.image(what).or_else(|| made(state, what)).map(|image| image.digest.0.clone());
-    let by_another = reason.contains("alarm") && state.oracle.alarm_by.is_some() && state.oracle.alarm_by != digest;
+    let by_another =
+        reason.contains("alarm") && state.oracle.alarm_by.is_some() && state.oracle.alarm_by != digest;
     if behaviour == Some(Behaviour::Good) && !asked && !by_another {
         state.violated(|| format!("{what} is rejected, and it is good"));
     }
@@ -253,7 +258,8 @@ fn names(state: &State, what: &str) -> Vec<String> {
 
 /// The service is about to be pointed at a release.
 fn deploys(state: &mut State, before: &Journal, after: &Journal, release: &ReleaseId) {
-    let going_back = [&before.going_back, &after.going_back].into_iter().flatten().any(|it| it.to == *release);
+    let going_back =
+        [&before.going_back, &after.going_back].into_iter().flatten().any(|it| it.to == *release);
     if going_back {
         let proven = after.record(release).is_some_and(|record| is_proven(record.verdict));
         if !proven {
@@ -274,7 +280,8 @@ fn deploys(state: &mut State, before: &Journal, after: &Journal, release: &Relea
     if after.candidate.as_ref() != Some(release) {
         state.violated(|| format!("{release} is deployed, and is neither candidate, current nor target"));
     }
-    let frozen = before.freeze.as_ref().is_some_and(|it| it.until.is_none_or(|until| Moment(state.now) < until));
+    let frozen =
+        before.freeze.as_ref().is_some_and(|it| it.until.is_none_or(|until| Moment(state.now) < until));
     if frozen {
         state.violated(|| format!("{release} is deployed in a freeze"));
     }
@@ -303,7 +310,8 @@ fn newer(state: &mut State, before: &Journal, after: &Journal, release: &Release
     let (mine, at) = rank(record);
     let newer = before.releases.iter().find(|other| {
         let (theirs, then) = rank(other);
-        let lives = !state.ledger.contains(other.release.as_str()) && !state.ledger.contains(other.digest.as_str());
+        let lives =
+            !state.ledger.contains(other.release.as_str()) && !state.ledger.contains(other.digest.as_str());
         is_proven(other.verdict)
             && lives
             && other.digest != record.digest
@@ -327,7 +335,9 @@ fn verdict(state: &mut State, before: &Journal, after: &Journal, old: Option<&Re
                 })
             });
             if !complete {
-                state.violated(|| format!("{release} is called healthy, and ECS never completed its deployment"));
+                state.violated(|| {
+                    format!("{release} is called healthy, and ECS never completed its deployment")
+                });
             }
             if !is_good(state, release.as_str()) {
                 state.violated(|| format!("{release} is called healthy, and it is bad"));
@@ -341,7 +351,8 @@ fn verdict(state: &mut State, before: &Journal, after: &Journal, old: Option<&Re
                 let definition = state.ecs.definition(s.primary().definition);
                 record.revision.as_ref().is_none_or(|arn| *definition.arn != *arn.as_str())
             });
-            let displaced = state.oracle.foreign_at.is_some() || state.old_api || elsewhere && state.oracle.journal_gone;
+            let displaced =
+                state.oracle.foreign_at.is_some() || state.old_api || elsewhere && state.oracle.journal_gone;
             let allowed = displaced || state.policy.supersede == Supersede::AtOnce;
             if was_pointed && !allowed && before.candidate.as_ref() == Some(release) {
                 state.violated(|| format!("{release} gets no verdict, and only we touched the service"));
@@ -357,14 +368,16 @@ pub fn registers(state: &mut State, body: &Value, looked: &Looked) {
     let tags = body["tags"].as_array().map(Vec::as_slice).unwrap_or_default();
     let of = tags.iter().find(|tag| tag["key"] == "landfall:release").and_then(|tag| tag["value"].as_str());
     let release = of.unwrap_or_default().to_owned();
-    let is_it = |action: &Action| matches!(action, Action::Register { release: id } if id.as_str() == release);
+    let is_it =
+        |action: &Action| matches!(action, Action::Register { release: id } if id.as_str() == release);
     must_be_announced(state, "RegisterTaskDefinition", looked, is_it);
 }
 
 /// CreateService.
 pub fn creates(state: &mut State, body: &Value, looked: &Looked) {
     let arn = body["taskDefinition"].as_str().unwrap_or_default().to_owned();
-    let is_it = |action: &Action| matches!(action, Action::Create { revision, .. } if revision.as_str() == arn);
+    let is_it =
+        |action: &Action| matches!(action, Action::Create { revision, .. } if revision.as_str() == arn);
     must_be_announced(state, "CreateService", looked, is_it);
     let made_long_ago = state.ecs.service(SERVICE).is_some_and(|s| state.ms() > s.created_at + 240_000);
     if made_long_ago {
@@ -380,7 +393,9 @@ pub fn updates(state: &mut State, body: &Value, looked: &Looked) {
         Action::Point { revision, .. } => arn.as_deref() == Some(revision.as_str()),
         Action::Scale { desired } => tasks == Some(u64::from(*desired)),
         Action::OwnRollback { .. } => arn.is_none() && tasks.is_none(),
-        Action::Register { .. } | Action::Create { .. } | Action::Reject { .. } | Action::Release { .. } => false,
+        Action::Register { .. } | Action::Create { .. } | Action::Reject { .. } | Action::Release { .. } => {
+            false
+        }
     };
     must_be_announced(state, "UpdateService", looked, is_it);
     if arn.is_some() && tasks.is_some() {
@@ -390,14 +405,14 @@ pub fn updates(state: &mut State, body: &Value, looked: &Looked) {
 
 /// A rejection in the ledger.
 pub fn rejects(state: &mut State, what: &str, looked: &Looked) {
-    let is_it = |action: &Action| matches!(action, Action::Reject { what: announced, .. } if announced == what);
+    let is_it =
+        |action: &Action| matches!(action, Action::Reject { what: announced, .. } if announced == what);
     must_be_announced(state, "a rejection", looked, is_it);
 }
 
 fn must_be_announced(state: &mut State, call: &str, looked: &Looked, is_it: impl Fn(&Action) -> bool) {
     let now = state.now;
-    let announced =
-        state.oracle.announced.iter().any(|(action, at)| now - at < LEASE_MS && is_it(action));
+    let announced = state.oracle.announced.iter().any(|(action, at)| now - at < LEASE_MS && is_it(action));
     if !announced {
         state.violated(|| format!("{call} is made before it is announced"));
     }
@@ -411,7 +426,11 @@ pub fn ecs_moved(state: &mut State) {
     let Some(s) = state.ecs.service(SERVICE) else { return };
     let primary = s.primary();
     let requested = s.rollout(primary.rollout).failed_by == Some(local::ecs::model::Cause::Requested);
-    if state.oracle.foreign_at.is_some() || !primary.is_rollback || requested || primary.state != local::ecs::RolloutState::InProgress {
+    if state.oracle.foreign_at.is_some()
+        || !primary.is_rollback
+        || requested
+        || primary.state != local::ecs::RolloutState::InProgress
+    {
         return;
     }
     let release = state.release_at(primary.definition).unwrap_or_default().to_owned();
@@ -431,7 +450,8 @@ pub fn ecs_moved(state: &mut State) {
 pub fn expected(state: &State) -> Option<ReleaseId> {
     let fits = |image: &&Made| {
         let release = templates::release_of(state.build, &image.digest);
-        let rejected = state.ledger.contains(release.as_str()) || state.ledger.contains(image.digest.as_str());
+        let rejected =
+            state.ledger.contains(release.as_str()) || state.ledger.contains(image.digest.as_str());
         image.is_sound(&state.policy) && !rejected
     };
     let rank = |image: &Made| {
@@ -454,7 +474,8 @@ pub fn unsettled(state: &State) -> Option<String> {
     if let Some(intent) = &journal.intent {
         return Some(format!("an intent is left: {:?}", intent.action));
     }
-    if !journal.outbox.is_empty() || !journal.wanted_rejects.is_empty() || !journal.wanted_releases.is_empty() {
+    if !journal.outbox.is_empty() || !journal.wanted_rejects.is_empty() || !journal.wanted_releases.is_empty()
+    {
         return Some("notices or wishes are left".to_owned());
     }
     let stands = journal.stopped.is_some() || journal.pin.is_some() || journal.freeze.is_some();
@@ -487,10 +508,14 @@ pub fn unsettled(state: &State) -> Option<String> {
     }
     // What keeps an alarm ringing that rang before it came cannot be told from what found it ringing: it is blocked
     // again and again, and that is right.
-    let keeps_ringing = journal.candidate.as_ref().and_then(|id| made(state, id.as_str())).is_some_and(|image| {
-        image.behaviour == Behaviour::RaisesAlarm
-    });
-    if keeps_ringing && journal.candidate.as_ref().and_then(|id| journal.record(id)).is_some_and(|it| it.blocked_times > 0) {
+    let keeps_ringing = journal
+        .candidate
+        .as_ref()
+        .and_then(|id| made(state, id.as_str()))
+        .is_some_and(|image| image.behaviour == Behaviour::RaisesAlarm);
+    if keeps_ringing
+        && journal.candidate.as_ref().and_then(|id| journal.record(id)).is_some_and(|it| it.blocked_times > 0)
+    {
         return None;
     }
     if let Some(candidate) = &journal.candidate {
@@ -506,7 +531,11 @@ fn runs_what_is_current(state: &State, journal: &Journal) -> Option<String> {
     let record = journal.current.as_ref().and_then(|id| journal.record(id))?;
     let Some(service) = state.service() else { return Some("there is no service".to_owned()) };
     if record.revision.as_ref() != Some(&service.revision) {
-        return Some(format!("{} is current, and the service is at {}", record.release, service.revision.short()));
+        return Some(format!(
+            "{} is current, and the service is at {}",
+            record.release,
+            service.revision.short()
+        ));
     }
     if !service.own_rollback {
         return Some("ECS's own rollback is off".to_owned());

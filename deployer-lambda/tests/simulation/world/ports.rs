@@ -204,7 +204,8 @@ impl Registry for Outside {
     async fn children(&self, indexes: &[Digest]) -> Result<BTreeMap<Digest, Vec<Child>>, CallError> {
         self.read("read indexes", Some(Outage::RegistryReads)).await?;
         let state = self.shared.lock();
-        let there = indexes.iter().filter_map(|digest| state.image(digest.as_str()).filter(|it| it.is_there()));
+        let there =
+            indexes.iter().filter_map(|digest| state.image(digest.as_str()).filter(|it| it.is_there()));
         Ok(there.filter_map(|it| Some((it.digest.clone(), it.children.clone()?))).collect())
     }
 
@@ -359,7 +360,8 @@ impl Deploy for Outside {
         tags: &[(String, String)],
         _service_too: bool,
     ) -> Result<(), CallError> {
-        let tags: Vec<Value> = tags.iter().map(|(key, value)| json!({ "key": key, "value": value })).collect();
+        let tags: Vec<Value> =
+            tags.iter().map(|(key, value)| json!({ "key": key, "value": value })).collect();
         let request = json!({ "resourceArn": revision.as_str(), "tags": tags });
         let once = |state: &mut State| {
             let at = state.ms();

@@ -150,7 +150,8 @@ impl State {
         let raises = |task: &local::ecs::Task| {
             self.coming.get(&task.id).is_some_and(|fate| fate.behaviour == Behaviour::RaisesAlarm)
         };
-        let rings = self.ecs.service(SERVICE).is_some_and(|s| s.tasks.iter().any(|t| t.is_live() && raises(t)));
+        let rings =
+            self.ecs.service(SERVICE).is_some_and(|s| s.tasks.iter().any(|t| t.is_live() && raises(t)));
         if rings || self.rng.permille(600) {
             self.later(MINUTE, Due::AlarmSweep);
         } else {
