@@ -1,5 +1,6 @@
-//! What the benchmarks share: made-up events, a source of batches, a stopwatch.
+//! What the benchmarks share: made-up events, a source of batches, a stopwatch; for the deployer, a stand-in for AWS.
 
+pub mod aws;
 pub mod clock;
 pub mod events;
 pub mod source;
