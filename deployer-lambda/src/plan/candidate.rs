@@ -7,9 +7,9 @@
 use super::back::{self, named};
 use super::desired::{Choice, Desired, desired, frozen};
 use super::draft::Draft;
-use super::{Decision, Facts, Happened, Inputs, Plan, Skip, Step, Tally, target};
+use super::{Decision, Facts, Happened, Inputs, LEASE_MS, Plan, Skip, Step, Tally, target};
 use crate::journal::{Action, Cause, Keep, Record, Verdict};
-use crate::judge::{Fault, Finding, Whose, given_up, judge, runs_it};
+use crate::judge::{Fault, Finding, SKEW_MS, Whose, given_up, judge, runs_it};
 use crate::observe::facts::Service;
 use crate::policy::{OnNoTarget, Supersede};
 use crate::release::{Moment, ReleaseId};
@@ -53,7 +53,20 @@ pub(super) fn step(draft: &mut Draft, inputs: &Inputs<'_>, facts: &Facts<'_>) ->
     let Some(service) = facts.service else {
         return Some(draft.nothing(Some(&id), "ECS does not show the service yet", "looks again"));
     };
+    if never_began(&record, service, inputs.now) {
+        // The service was at this revision already when the call came: without force that starts nothing.
+        return Some(point(draft, inputs, facts, &record, revision));
+    }
     Some(verdict(draft, inputs, facts, service, &record))
+}
+
+/// The service points at it, and long after that ECS shows no deployment which did that.
+fn never_began(record: &Record, service: &Service, now: Moment) -> bool {
+    let (Some(revision), Some(pointed_at)) = (&record.revision, record.pointed_at) else { return false };
+    let since = pointed_at.after_ms(-SKEW_MS);
+    service.revision == *revision
+        && now.since_ms(pointed_at) > LEASE_MS + SKEW_MS
+        && !service.rollouts.iter().any(|it| it.revision == *revision && it.created_at >= since)
 }
 
 /// A person, or the release itself by another way, was faster: the ledger rejects it.

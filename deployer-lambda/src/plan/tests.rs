@@ -628,6 +628,13 @@ fn a_revision_that_somebody_deregistered_is_registered_again() {
 }
 
 #[test]
+fn a_deployment_that_never_began_is_asked_for_again_by_force() {
+    let mut case = Case::proving(RolloutState::InProgress);
+    case.service().rollouts.remove(0);
+    assert!(matches!(case.plan().action, Some(Action::Point { force: true, .. })));
+}
+
+#[test]
 fn an_index_whose_platforms_were_not_read_is_not_released_blindly() {
     let mut case = Case::at_rest();
     case.images().push(Image { children: None, ..image("b", "v1.1.0") });
