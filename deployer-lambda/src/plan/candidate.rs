@@ -191,6 +191,12 @@ fn verdict(
             }
             draft.nothing(Some(id), &waits_for, "the next event or the schedule looks again")
         }
+        // A rollback to what cannot run may never end: after a long while it is not waited for any more.
+        Finding::EcsGoesBack { words }
+            if record.pointed_at.is_some_and(|at| inputs.now.since_ms(at) > 2 * policy.rollout_slow_ms) =>
+        {
+            failed_somehow(draft, inputs, facts, record, &given_up(&words), true)
+        }
         Finding::EcsGoesBack { words } => {
             if draft.first_time("ecs-goes-back", &this_try(record)) {
                 if let Some(record) = draft.journal.record_mut(id) {

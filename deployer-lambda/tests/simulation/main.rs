@@ -29,7 +29,7 @@ fn play_all(runs: u64, of: impl Fn(u64) -> Run + Sync) -> (Option<(u64, Ran)>, F
                 let mut own = Fired::new();
                 loop {
                     let seed = next.fetch_add(1, Ordering::Relaxed);
-                    if seed >= runs || failed.lock().unwrap().is_some() {
+                    if seed >= runs || failed.lock().expect("no thread panics with it").is_some() {
                         break;
                     }
                     let ran = play(of(seed));
@@ -37,20 +37,23 @@ fn play_all(runs: u64, of: impl Fn(u64) -> Run + Sync) -> (Option<(u64, Ran)>, F
                         *own.entry(what).or_default() += times;
                     }
                     if ran.violation.is_some() {
-                        let mut failed = failed.lock().unwrap();
+                        let mut failed = failed.lock().expect("no thread panics with it");
                         if failed.as_ref().is_none_or(|(other, _)| *other > seed) {
                             *failed = Some((seed, ran));
                         }
                     }
                 }
-                let mut fired = fired.lock().unwrap();
+                let mut fired = fired.lock().expect("no thread panics with it");
                 for (what, times) in own {
                     *fired.entry(what).or_default() += times;
                 }
             });
         }
     });
-    (failed.into_inner().unwrap(), fired.into_inner().unwrap())
+    (
+        failed.into_inner().expect("no thread panics with it"),
+        fired.into_inner().expect("no thread panics with it"),
+    )
 }
 
 fn told(seed: u64, run: Run) -> String {

@@ -109,7 +109,7 @@ pub async fn command(function: Function, wish: Wish) -> Option<Outcome> {
                 return None;
             }
         };
-        let Some(mut journal) = said.journal else { return None };
+        let mut journal = said.journal?;
         journal.format = FORMAT;
         journal.revision += 1;
         journal.updated_at = seen.at;
@@ -120,10 +120,11 @@ pub async fn command(function: Function, wish: Wish) -> Option<Outcome> {
         if written.ok()? == Written::Changed {
             continue;
         }
-        let mut state = shared.lock();
-        state.fire("command carried out");
-        state.say(|_| format!("{wish:?}: {}", said.said));
-        drop(state);
+        {
+            let mut state = shared.lock();
+            state.fire("command carried out");
+            state.say(|_| format!("{wish:?}: {}", said.said));
+        }
         return run(&world, &Hint::Schedule, until).await.ok();
     }
     None
