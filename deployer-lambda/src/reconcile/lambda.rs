@@ -1,7 +1,7 @@
 //! Lambda: the loop on real ports: settings, templates and clients once, then invocation after invocation.
 //!
-//! Order: a command is answered from one look and written down by compare and set; then the loop carries it out.
-//! Neighbours: settings, aws, command, report; serve calls it.
+//! Order: a command is written down first; then the loop carries it out.
+//! Neighbours: settings, aws, write_down, report; serve calls it.
 
 use std::sync::Arc;
 
@@ -9,27 +9,20 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Outcome, Seen, Teller, World, plan_of, run, see};
+use super::{Outcome, Teller, World, WrittenDown, run, write_down};
 use crate::apply::{self, Templated};
 use crate::aws::{Aws, Datum as AwsDatum, LedgerFence, Target, Unit as AwsUnit, signature, surroundings};
 use crate::clock::{Clock, SystemClock};
-use crate::command::{self, Facts, answer};
 use crate::event::{Command, Hint, Place, Woken};
 use crate::journal::store::JournalObject;
-use crate::journal::{FORMAT, Journal};
 use crate::observe;
-use crate::observe::facts::Image;
-use crate::observe::ports::{JournalStore, Written};
-use crate::plan::{Decision, Rules, Tally, desired};
+use crate::plan::{Decision, Rules, Tally};
 use crate::policy::Policy;
 use crate::release::{Digest, Moment, ReleaseId};
-use crate::render::{Rendered, Templates, deployment_alarms, render};
+use crate::render::{Templates, deployment_alarms, render};
 use crate::report::{self, Beside, names};
 use crate::serve::{Fault, Reconcile};
 use crate::settings::{self, Loaded, Settings};
-
-/// Times that a command is answered anew, because others wrote the journal meanwhile.
-const RACES_MAX: u32 = 5;
 
 /// Everything that lives as long as the function's process.
 pub struct Function {
@@ -152,65 +145,18 @@ impl Function {
         until: Moment,
     ) -> Result<Value, Fault> {
         let verb = command.verb.name();
-        for _ in 0..RACES_MAX {
-            let seen = see(world, true, &[]).await?;
-            let answered = self.answered(world, command, &seen);
-            let mut said = match answered {
-                Ok(answer) => answer,
-                Err(refusal) => return Ok(refusal.json(verb)),
-            };
-            let Some(mut journal) = said.journal.take() else { return Ok(said.json(verb)) };
-            journal.format = FORMAT;
-            journal.revision += 1;
-            journal.updated_at = seen.at;
-            let over = seen.journal.as_ref().map(|(_, tag)| tag);
-            if self.journals.write(&journal, over).await? == Written::Changed {
-                continue;
-            }
-            let outcome = run(world, &Hint::Schedule, until).await?;
-            self.say(&outcome, woke).await;
-            let mut answer = said.json(verb);
-            answer["decisions"] = told(&outcome.decisions);
-            answer["trouble"] = json!(outcome.trouble);
-            return Ok(answer);
-        }
-        Err("write the command down: others wrote the journal every time; ask again".into())
-    }
-
-    fn answered(
-        &self,
-        world: &World<'_>,
-        command: &Command,
-        seen: &Seen,
-    ) -> Result<command::Answer, command::Refusal> {
-        let plan = plan_of(world, seen, None);
-        let blank = Journal { format: FORMAT, ..Journal::default() };
-        // What is adopted by this look is known to the command already.
-        let planned = plan.journal.as_ref().filter(|_| seen.journal.is_none());
-        let journal = seen.journal.as_ref().map(|(journal, _)| journal).or(planned).unwrap_or(&blank);
-        let desired = self.newest(&seen.observed.images.known().cloned().unwrap_or_default());
-        let rendered = |digest: &Digest| -> Result<Rendered, String> {
-            render(&self.templates, digest).map_err(|error| error.to_string())
+        let rendered = |digest: &Digest| render(&self.templates, digest).map_err(|error| error.to_string());
+        let said = match write_down(world, command, &rendered).await? {
+            WrittenDown::Refused(refusal) => return Ok(refusal.json(verb)),
+            WrittenDown::Answered(said) => return Ok(said.json(verb)),
+            WrittenDown::Written(said) => said,
         };
-        answer(
-            command,
-            &Facts {
-                journal,
-                observed: &seen.observed,
-                policy: &self.policy,
-                now: seen.at,
-                rendered: &rendered,
-                desired: desired.as_ref(),
-                decision: Some(&plan.decision),
-                // Registered bodies are not read again: where the templates changed, `diff` says so.
-                running_task_definition: None,
-            },
-        )
-    }
-
-    /// The newest image that the policy admits, as a release.
-    fn newest(&self, images: &[Image]) -> Option<ReleaseId> {
-        desired::admitted(&self.policy, images).first().map(|digest| self.release_of(digest))
+        let outcome = run(world, &Hint::Schedule, until).await?;
+        self.say(&outcome, woke).await;
+        let mut answer = said.json(verb);
+        answer["decisions"] = told(&outcome.decisions);
+        answer["trouble"] = json!(outcome.trouble);
+        Ok(answer)
     }
 
     /// The log's lines and the metrics. Neither undoes anything.

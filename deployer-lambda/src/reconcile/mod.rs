@@ -6,12 +6,13 @@
 
 pub mod lambda;
 mod tell;
+mod write_down;
 
 use crate::apply::{self, Applied, Doing, apply};
 use crate::clock::Clock;
 use crate::event::Hint;
 use crate::journal::Journal;
-use crate::observe::facts::Observed;
+use crate::observe::facts::{Image, Observed};
 use crate::observe::ports::{CallError, JournalTag};
 use crate::observe::{self, Look, observe};
 use crate::plan::{self, Decision, Inputs, Plan, Rules, Tally, desired};
@@ -19,6 +20,7 @@ use crate::policy::Policy;
 use crate::release::{Digest, Moment, ReleaseId};
 
 pub use tell::Teller;
+pub use write_down::{WrittenDown, write_down};
 
 /// Steps of one invocation: a release takes three, a way back five.
 const STEPS_MAX: u32 = 16;
@@ -63,24 +65,20 @@ pub struct Outcome {
     pub trouble: Option<String>,
 }
 
-/// Looks at everything once. `named`: an image that a person names, looked at closely.
+/// Looks at everything once.
 ///
 /// # Errors
 /// The journal cannot be read: nothing is planned.
-pub async fn see(world: &World<'_>, details: bool, named: &[Digest]) -> Result<Seen, CallError> {
+pub async fn see(world: &World<'_>, details: bool) -> Result<Seen, CallError> {
     let journal = world.act.journals.read().await?;
-    let admits = |images: &[crate::observe::facts::Image]| {
-        let mut digests = named.to_vec();
+    let admits = |images: &[Image]| {
         // What a person pinned may be older than all that is looked at closely.
         let pin = journal.as_ref().and_then(|(journal, _)| journal.pin.as_ref());
         let pinned = pin.and_then(|pin| {
-            let made_by =
-                |image: &&crate::observe::facts::Image| (world.release_of)(&image.digest) == pin.release;
+            let made_by = |image: &&Image| (world.release_of)(&image.digest) == pin.release;
             images.iter().find(made_by).map(|image| image.digest.clone())
         });
-        digests.extend(pinned);
-        digests.extend(desired::admitted(world.policy, images));
-        digests
+        pinned.into_iter().chain(desired::admitted(world.policy, images)).collect()
     };
     let look = Look {
         journal: journal.as_ref().map(|(journal, _)| journal),
@@ -125,13 +123,13 @@ pub async fn run(world: &World<'_>, hint: &Hint, until: Moment) -> Result<Outcom
     let mut outcome = Outcome::default();
     let mut races = 0;
     for _ in 0..STEPS_MAX {
-        let seen = see(world, false, &[]).await?;
+        let seen = see(world, false).await?;
         let mut plan = plan_of(world, &seen, pushed);
         let pages = world.teller.tell(&mut plan, &seen, world.policy);
         let applied = apply(&plan, seen.journal, &world.act, seen.at).await;
         let goes_on = match &applied {
             Applied::Nothing => false,
-            Applied::Done => plan.action.is_some() || plan.journal.is_some(),
+            Applied::Done => true,
             Applied::Raced => {
                 races += 1;
                 tracing::debug!(races, "somebody else wrote the journal first: looking again");
@@ -152,14 +150,14 @@ pub async fn run(world: &World<'_>, hint: &Hint, until: Moment) -> Result<Outcom
         };
         let announced = !matches!(&applied, Applied::Refused { doing, .. } | Applied::InDoubt { doing, .. }
             if *doing == Doing::Announcing);
-        let waits = matches!(applied, Applied::Nothing) || plan.action.is_none();
+        let only_noted = plan.action.is_none();
         outcome.decisions.push(plan.decision);
         // What was not written did not happen.
         if announced {
             outcome.tallies.extend(plan.tallies);
             outcome.pages += pages;
         }
-        if !goes_on || (waits && !plan_changed(&outcome)) || world.clock.now() >= until {
+        if !goes_on || (only_noted && says_the_same(&outcome)) || world.clock.now() >= until {
             break;
         }
     }
@@ -167,11 +165,8 @@ pub async fn run(world: &World<'_>, hint: &Hint, until: Moment) -> Result<Outcom
 }
 
 /// A step that only noted something is followed by another look, unless it said the same before.
-fn plan_changed(outcome: &Outcome) -> bool {
-    match outcome.decisions.as_slice() {
-        [.., before, last] => before != last,
-        [_] | [] => true,
-    }
+fn says_the_same(outcome: &Outcome) -> bool {
+    matches!(outcome.decisions.as_slice(), [.., before, last] if before == last)
 }
 
 fn trouble(doing: &Doing, error: &CallError, so: &str) -> String {

@@ -1,12 +1,7 @@
-//! People: commands, as reconcile::lambda carries them out: answered from one look, written by compare and set, then
-//! the loop.
+//! People: commands, as the Lambda carries them out: written down, then the loop.
 
-use deployer::command::{Facts, answer};
 use deployer::event::{Command, Hint, Verb};
-use deployer::journal::{FORMAT, Journal};
-use deployer::observe::ports::Written;
-use deployer::plan::desired;
-use deployer::reconcile::{Outcome, plan_of, run, see};
+use deployer::reconcile::{Outcome, WrittenDown, run, write_down};
 use deployer::release::Digest;
 
 use super::executor::Function;
@@ -30,8 +25,6 @@ pub enum Wish {
     /// All that stands is lifted.
     Tidy,
 }
-
-const RACES_MAX: u32 = 5;
 
 fn some_tag(state: &mut State, older: bool) -> Option<String> {
     let there: Vec<String> =
@@ -81,53 +74,26 @@ pub async fn command(function: Function, wish: Wish) -> Option<Outcome> {
     let until = world.clock.now().after_ms(115 * SECOND);
     let verb = verb(&mut shared.lock(), wish)?;
     let command = Command { verb, by: "ann".into() };
-    for _ in 0..RACES_MAX {
-        let seen = see(&world, true, &[]).await.ok()?;
-        let plan = plan_of(&world, &seen, None);
-        let blank = Journal { format: FORMAT, ..Journal::default() };
-        let planned = plan.journal.as_ref().filter(|_| seen.journal.is_none());
-        let journal = seen.journal.as_ref().map(|(journal, _)| journal).or(planned).unwrap_or(&blank);
-        let images = seen.observed.images.known().cloned().unwrap_or_default();
-        let newest = desired::admitted(world.policy, &images);
-        let newest = newest.first().map(|digest| (world.release_of)(digest));
-        let build = function.build();
-        let rendered = |digest: &Digest| Ok(rendered(build, digest));
-        let facts = Facts {
-            journal,
-            observed: &seen.observed,
-            policy: world.policy,
-            now: seen.at,
-            rendered: &rendered,
-            desired: newest.as_ref(),
-            decision: Some(&plan.decision),
-            running_task_definition: None,
-        };
-        let said = match answer(&command, &facts) {
-            Ok(said) => said,
-            Err(refusal) => {
-                shared.lock().say(|_| format!("{wish:?} is refused: {refusal}"));
-                return None;
+    let build = function.build();
+    let rendered = |digest: &Digest| Ok(rendered(build, digest));
+    *function.outside.person.lock().expect("nobody panics while he holds it") = true;
+    let written = write_down(&world, &command, &rendered).await;
+    *function.outside.person.lock().expect("nobody panics while he holds it") = false;
+    match written.ok()? {
+        WrittenDown::Refused(refusal) => {
+            shared.lock().say(|_| format!("{wish:?} is refused: {refusal}"));
+            None
+        }
+        WrittenDown::Answered(_) => None,
+        WrittenDown::Written(said) => {
+            {
+                let mut state = shared.lock();
+                state.fire("command carried out");
+                state.say(|_| format!("{wish:?}: {}", said.said));
             }
-        };
-        let mut journal = said.journal?;
-        journal.format = FORMAT;
-        journal.revision += 1;
-        journal.updated_at = seen.at;
-        let over = seen.journal.as_ref().map(|(_, tag)| tag);
-        *function.outside.person.lock().expect("nobody panics while he holds it") = true;
-        let written = world.act.journals.write(&journal, over).await;
-        *function.outside.person.lock().expect("nobody panics while he holds it") = false;
-        if written.ok()? == Written::Changed {
-            continue;
+            run(&world, &Hint::Schedule, until).await.ok()
         }
-        {
-            let mut state = shared.lock();
-            state.fire("command carried out");
-            state.say(|_| format!("{wish:?}: {}", said.said));
-        }
-        return run(&world, &Hint::Schedule, until).await.ok();
     }
-    None
 }
 
 /// What a person does, and when he takes it back.
