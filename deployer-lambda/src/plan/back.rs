@@ -38,9 +38,10 @@ pub(super) fn step(draft: &mut Draft, inputs: &Inputs<'_>, facts: &Facts<'_>) ->
         let action = Action::Reject { what: what.clone(), reason: back.reason.clone() };
         let undo = Some(format!("release {what}"));
         let next = format!("point the service at {}", named(&to));
-        return Some(
-            draft.act(action, decision(&back.from, "reject it in the ledger", &back.reason, &next, undo)),
-        );
+        return Some(draft.act(
+            action,
+            Decision::new(Some(&back.from), "reject it in the ledger", &back.reason, &next, undo),
+        ));
     }
     if ecs_goes_back(draft, service, facts) {
         let next = "when ECS has finished, the service is where it should be, or is put there";
@@ -119,8 +120,7 @@ fn state(back: &GoingBack, service: &Service, revision: &str) -> Arrival {
 /// The target that was chosen, or another one if it cannot run any more.
 fn checked_target(draft: &mut Draft, facts: &Facts<'_>, back: &GoingBack) -> Option<Record> {
     let chosen = draft.journal.record(&back.to);
-    let fits = |record: &&Record| facts.can_run(record) && !facts.rejects(&record.release, &record.digest);
-    if let Some(record) = chosen.filter(fits) {
+    if let Some(record) = chosen.filter(|record| facts.is_target(record)) {
         return Some(record.clone());
     }
     let other = target(&draft.journal, facts, &back.from)?.clone();
@@ -210,7 +210,7 @@ fn point(draft: &mut Draft, inputs: &Inputs<'_>, back: &GoingBack, to: &Record, 
     };
     let what = format!("point the service at {}, ECS's own rollback off", named(to));
     let next = "when its deployment is complete, ECS's own rollback is switched on again";
-    draft.act(action, decision(&back.from, &what, &back.reason, next, None))
+    draft.act(action, Decision::new(Some(&back.from), &what, &back.reason, next, None))
 }
 
 fn failed(draft: &mut Draft, inputs: &Inputs<'_>, back: &GoingBack, to: &Record, words: &str) -> super::Plan {
@@ -247,7 +247,7 @@ fn arrived(draft: &mut Draft, service: &Service, back: &GoingBack, to: &Record, 
         let why = format!("{} runs again", named(to));
         return Some(draft.act(
             Action::OwnRollback { on: true },
-            decision(&back.to, what, &why, "the way back ends", None),
+            Decision::new(Some(&back.to), what, &why, "the way back ends", None),
         ));
     }
     let now = inputs.now;
@@ -313,7 +313,7 @@ pub(super) fn drift(draft: &mut Draft, inputs: &Inputs<'_>, facts: &Facts<'_>) -
     let what = format!("point the service at {} again", named(&record));
     let why = format!("it points at {}, which nobody announced", found.short());
     let undo = Some(format!("deploy the image of {}", found.short()));
-    Some(draft.act(action, decision(&current, &what, &why, "looks again at once", undo)))
+    Some(draft.act(action, Decision::new(Some(&current), &what, &why, "looks again at once", undo)))
 }
 
 /// A way back that lost its last step leaves ECS's own rollback off.
@@ -331,20 +331,10 @@ fn settle_own_rollback(
     }
     let what = "switch ECS's own rollback on again";
     let why = "it is off, and nothing is on its way back";
-    Some(
-        draft
-            .act(Action::OwnRollback { on: true }, decision(current, what, why, "looks again at once", None)),
-    )
-}
-
-fn decision(release: &ReleaseId, what: &str, why: &str, next: &str, undo: Option<String>) -> Decision {
-    Decision {
-        release: Some(release.clone()),
-        what: what.to_owned(),
-        why: why.to_owned(),
-        next: next.to_owned(),
-        undo,
-    }
+    Some(draft.act(
+        Action::OwnRollback { on: true },
+        Decision::new(Some(current), what, why, "looks again at once", None),
+    ))
 }
 
 /// `clicks:41 (v1.2.0)`.

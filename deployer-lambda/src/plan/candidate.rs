@@ -110,14 +110,10 @@ fn replaced(draft: &mut Draft, inputs: &Inputs<'_>, facts: &Facts<'_>, record: &
 }
 
 fn register(draft: &mut Draft, record: &Record) -> Plan {
-    let decision = Decision {
-        release: Some(record.release.clone()),
-        what: format!("register a task definition for {} @{}", tag(record), record.digest.short()),
-        why: record.reason.clone(),
-        next: "point the service at it".to_owned(),
-        undo: None,
-    };
-    draft.act(Action::Register { release: record.release.clone() }, decision)
+    let id = &record.release;
+    let what = format!("register a task definition for {} @{}", tag(record), record.digest.short());
+    let decision = Decision::new(Some(id), what, &record.reason, "point the service at it", None);
+    draft.act(Action::Register { release: id.clone() }, decision)
 }
 
 fn point(
@@ -139,25 +135,17 @@ fn point(
         record.verdict = Verdict::Proving;
     }
     let Some(service) = facts.service else {
-        let decision = Decision {
-            release: Some(id.clone()),
-            what: format!("create the service on {}", named(record)),
-            why: record.reason.clone(),
-            next: "ECS starts its first task; then it is judged".to_owned(),
-            undo: Some("stop".to_owned()),
-        };
+        let what = format!("create the service on {}", named(record));
+        let (next, undo) = ("ECS starts its first task; then it is judged", Some("stop".to_owned()));
+        let decision = Decision::new(Some(&id), what, &record.reason, next, undo);
         return draft.act(Action::Create { release: id, revision }, decision);
     };
     let force = service.revision == revision;
     let current = draft.journal.current.as_ref().and_then(|current| draft.journal.record(current));
     let undo = current.map(|current| format!("service -> {}", named(current)));
-    let decision = Decision {
-        release: Some(id.clone()),
-        what: format!("point the service at {}, from {}", named(record), service.revision.short()),
-        why: record.reason.clone(),
-        next: "ECS starts its task beside the old one; then it is judged".to_owned(),
-        undo,
-    };
+    let what = format!("point the service at {}, from {}", named(record), service.revision.short());
+    let next = "ECS starts its task beside the old one; then it is judged";
+    let decision = Decision::new(Some(&id), what, &record.reason, next, undo);
     draft.act(Action::Point { release: id, revision, own_rollback: inputs.own_rollback, force }, decision)
 }
 
@@ -171,8 +159,7 @@ fn verdict(
 ) -> Plan {
     let id = &record.release;
     if record.running_at.is_none() && facts.tasks.iter().any(|task| runs_it(task, record)) {
-        let seconds = inputs.now.since_ms(record.pushed_at) as f64 / 1000.0;
-        draft.tallies.push(Tally::PushToRunningSeconds(seconds));
+        draft.tallies.push(Tally::PushToRunningSeconds(seconds_since_push(inputs, record)));
         if let Some(record) = draft.journal.record_mut(id) {
             record.running_at = Some(inputs.now);
         }
@@ -262,8 +249,7 @@ fn healthy(draft: &mut Draft, inputs: &Inputs<'_>, record: &Record) -> Plan {
     draft.journal.current = Some(id.clone());
     draft.journal.candidate = None;
     draft.tallies.push(Tally::DeploymentHealthy);
-    let seconds = inputs.now.since_ms(record.pushed_at) as f64 / 1000.0;
-    draft.tallies.push(Tally::PushToVerdictSeconds(seconds));
+    draft.tallies.push(Tally::PushToVerdictSeconds(seconds_since_push(inputs, record)));
     draft.happened.push(Happened::Healthy { release: id.clone() });
     draft.noted(Some(id), &format!("call {} healthy", named(record)), words, "newer images are looked at")
 }
@@ -288,13 +274,7 @@ fn failed(draft: &mut Draft, inputs: &Inputs<'_>, facts: &Facts<'_>, record: &Re
         None if inputs.rules.reject_only_with_a_target => back::give_up(draft, inputs, id, &fault.words),
         None => {
             let reason = fault.words.clone();
-            let decision = Decision {
-                release: Some(id.clone()),
-                what: "reject it in the ledger".to_owned(),
-                why: reason.clone(),
-                next: String::new(),
-                undo: None,
-            };
+            let decision = Decision::new(Some(id), "reject it in the ledger", &reason, "", None);
             end(draft, inputs, record, Verdict::Rejected, &reason);
             draft
                 .journal
@@ -351,8 +331,7 @@ pub(super) fn begin(draft: &mut Draft, inputs: &Inputs<'_>, facts: &Facts<'_>) -
         }
         Desired::Nothing { words, skip } => {
             if let Some(skip) = skip {
-                draft.tallies.push(Tally::Skipped(skip));
-                tell_unapproved(draft, inputs, facts, skip, &words);
+                passed_over(draft, inputs, facts, skip, &words);
             }
             let current = draft.journal.current.clone();
             draft.nothing(current.as_ref(), &words, "a push wakes it")
@@ -393,17 +372,10 @@ fn held(draft: &mut Draft, choice: &Choice<'_>, skip: Skip, words: &str) {
     }
 }
 
-/// Approval is asked for once an image.
-fn tell_unapproved(draft: &mut Draft, inputs: &Inputs<'_>, facts: &Facts<'_>, skip: Skip, words: &str) {
-    match skip {
-        Skip::Unapproved | Skip::ScanFindings | Skip::ScanPending | Skip::WrongPlatform => {
-            let newest = super::desired::choices(inputs, facts.images).into_iter().next();
-            if let Some(choice) = newest {
-                // `held` counts it as well; it was counted already.
-                draft.tallies.pop();
-                held(draft, &choice, skip, words);
-            }
-        }
+/// Counts why the newest image is not released; what a person can do something about is told once an image.
+fn passed_over(draft: &mut Draft, inputs: &Inputs<'_>, facts: &Facts<'_>, skip: Skip, words: &str) {
+    let told = match skip {
+        Skip::Unapproved | Skip::ScanFindings | Skip::ScanPending | Skip::WrongPlatform => true,
         Skip::Older
         | Skip::Rejected
         | Skip::Frozen
@@ -411,7 +383,12 @@ fn tell_unapproved(draft: &mut Draft, inputs: &Inputs<'_>, facts: &Facts<'_>, sk
         | Skip::Stopped
         | Skip::Busy
         | Skip::Blocked
-        | Skip::Unknown => {}
+        | Skip::Unknown => false,
+    };
+    let newest = told.then(|| super::desired::choices(inputs, facts.images).into_iter().next()).flatten();
+    match newest {
+        Some(choice) => held(draft, &choice, skip, words),
+        None => draft.tallies.push(Tally::Skipped(skip)),
     }
 }
 
@@ -469,6 +446,10 @@ fn set_verdict(draft: &mut Draft, release: &ReleaseId, verdict: Verdict, words: 
         record.reason = words.to_owned();
         record.verdict_at = Some(now);
     }
+}
+
+fn seconds_since_push(inputs: &Inputs<'_>, record: &Record) -> f64 {
+    inputs.now.since_ms(record.pushed_at) as f64 / 1000.0
 }
 
 fn tag(record: &Record) -> &str {

@@ -57,14 +57,7 @@ impl Draft {
 
     /// A plan that only writes the journal.
     pub fn noted(&mut self, release: Option<&ReleaseId>, what: &str, why: &str, next: &str) -> Plan {
-        let decision = Decision {
-            release: release.cloned(),
-            what: what.to_owned(),
-            why: why.to_owned(),
-            next: next.to_owned(),
-            undo: None,
-        };
-        self.plan(None, decision)
+        self.plan(None, Decision::new(release, what, why, next, None))
     }
 
     /// A plan with a call; one that was refused a moment ago is not made again at once.

@@ -97,7 +97,7 @@ fn undo(draft: &mut Draft, action: &Action, at: Moment) {
 }
 
 /// The AWS call, as a person knows it.
-pub(super) fn name(action: &Action) -> &'static str {
+fn name(action: &Action) -> &'static str {
     match action {
         Action::Register { .. } => "RegisterTaskDefinition",
         Action::Create { .. } => "CreateService",

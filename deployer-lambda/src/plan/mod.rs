@@ -70,6 +70,19 @@ pub struct Decision {
     pub undo: Option<String>,
 }
 
+impl Decision {
+    fn new(
+        release: Option<&ReleaseId>,
+        what: impl Into<String>,
+        why: &str,
+        next: &str,
+        undo: Option<String>,
+    ) -> Decision {
+        let (release, what) = (release.cloned(), what.into());
+        Decision { release, what, why: why.to_owned(), next: next.to_owned(), undo }
+    }
+}
+
 /// What a person is to be told: report finds the words.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Happened {
@@ -222,28 +235,27 @@ pub fn plan(inputs: &Inputs<'_>) -> Plan {
 
 /// All facts, or what is unknown and why.
 fn facts<'a>(inputs: &Inputs<'a>) -> Result<Facts<'a>, (String, String)> {
-    fn read<'a, T>(known: &'a Known<T>, or: &'a T, rules: Rules) -> Result<&'a T, (String, String)> {
+    /// `None` only where the rule is taken away.
+    fn read<T>(known: &Known<T>, rules: Rules) -> Result<Option<&T>, (String, String)> {
         match known {
-            Known::Known(value) => Ok(value),
-            Known::Unknown { .. } if !rules.unknown_plans_nothing => Ok(or),
+            Known::Known(value) => Ok(Some(value)),
+            Known::Unknown { .. } if !rules.unknown_plans_nothing => Ok(None),
             Known::Unknown { what, why } => Err((what.clone(), why.clone())),
         }
     }
-    static NOTHING: BTreeSet<String> = BTreeSet::new();
+    fn list<T>(known: &Known<Vec<T>>, rules: Rules) -> Result<&[T], (String, String)> {
+        Ok(read(known, rules)?.map_or(&[], Vec::as_slice))
+    }
+    static NOBODY: BTreeSet<String> = BTreeSet::new();
     let (seen, rules) = (inputs.observed, inputs.rules);
-    static IMAGES: Vec<Image> = Vec::new();
-    static TASKS: Vec<Task> = Vec::new();
-    static ALARMS: Vec<Alarm> = Vec::new();
-    static REVISIONS: Vec<Revision> = Vec::new();
-    static ARNS: Vec<RevisionArn> = Vec::new();
     Ok(Facts {
-        images: read(&seen.images, &IMAGES, rules)?,
-        service: read(&seen.service, &None, rules)?.as_ref(),
-        tasks: read(&seen.tasks, &TASKS, rules)?,
-        alarms: read(&seen.alarms, &ALARMS, rules)?,
-        rejected: read(&seen.rejected, &NOTHING, rules)?,
-        revisions: read(&seen.revisions, &REVISIONS, rules)?,
-        inactive: read(&seen.inactive, &ARNS, rules)?,
+        images: list(&seen.images, rules)?,
+        service: read(&seen.service, rules)?.and_then(Option::as_ref),
+        tasks: list(&seen.tasks, rules)?,
+        alarms: list(&seen.alarms, rules)?,
+        rejected: read(&seen.rejected, rules)?.unwrap_or(&NOBODY),
+        revisions: list(&seen.revisions, rules)?,
+        inactive: list(&seen.inactive, rules)?,
     })
 }
 
@@ -254,10 +266,7 @@ fn note_push(draft: &mut Draft, inputs: &Inputs<'_>, facts: &Facts<'_>) {
         image.digest == *pushed && inputs.policy.admits_any(image.tags.iter().map(String::as_str)).is_some()
     });
     if admitted && !draft.journal.pushes.contains(pushed) {
-        let pushes = &mut draft.journal.pushes;
-        pushes.push(pushed.clone());
-        let surplus = pushes.len().saturating_sub(crate::journal::PUSHES_MAX);
-        pushes.drain(..surplus);
+        draft.journal.pushes.push(pushed.clone());
     }
 }
 
@@ -265,6 +274,11 @@ impl Facts<'_> {
     /// Whether the ledger rejects this release or its image.
     fn rejects(&self, release: &ReleaseId, digest: &Digest) -> bool {
         self.rejected.contains(release.as_str()) || self.rejected.contains(digest.as_str())
+    }
+
+    /// Whether the release may be gone back to: not rejected, and able to run.
+    fn is_target(&self, record: &Record) -> bool {
+        !self.rejects(&record.release, &record.digest) && self.can_run(record)
     }
 
     /// Whether the release could run again: its image in the registry, its revision registered.
@@ -282,7 +296,7 @@ fn target<'j>(journal: &'j Journal, facts: &Facts<'_>, from: &ReleaseId) -> Opti
             .releases
             .iter()
             .filter(|record| record.verdict == verdict && record.release != *from)
-            .filter(|record| !facts.rejects(&record.release, &record.digest) && facts.can_run(record))
+            .filter(|record| facts.is_target(record))
             .max_by_key(|record| record.verdict_at)
     };
     proven(Verdict::Healthy).or_else(|| proven(Verdict::Quiet))

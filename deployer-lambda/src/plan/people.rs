@@ -22,15 +22,14 @@ pub(super) fn step(draft: &mut Draft, inputs: &Inputs<'_>, facts: &Facts<'_>) ->
     }
     let service = facts.service?;
     if let Some(stopped) = draft.journal.stopped.clone().filter(|_| inputs.rules.people_win) {
+        let why = format!("stopped by {}", stopped.by);
         if service.desired > 0 {
-            let why = format!("stopped by {}", stopped.by);
             return Some(draft.act(
                 Action::Scale { desired: 0 },
                 decision("scale to 0 tasks", &why, Some("start".to_owned())),
             ));
         }
         draft.tallies.push(Tally::Skipped(Skip::Stopped));
-        let why = format!("stopped by {}", stopped.by);
         return Some(draft.nothing(None, &why, "`start` goes on"));
     }
     let to = draft.journal.scale_to.take()?;
@@ -44,11 +43,5 @@ pub(super) fn step(draft: &mut Draft, inputs: &Inputs<'_>, facts: &Facts<'_>) ->
 }
 
 fn decision(what: &str, why: &str, undo: Option<String>) -> Decision {
-    Decision {
-        release: None,
-        what: what.to_owned(),
-        why: why.to_owned(),
-        next: "looks again at once".to_owned(),
-        undo,
-    }
+    Decision::new(None, what, why, "looks again at once", undo)
 }
