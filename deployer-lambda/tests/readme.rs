@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use deployer::aws::ACTIONS;
 use deployer::event::{Alias, EventError, Place, Verb, Woken, parse};
+use deployer::journal::Cause;
 use deployer::policy::Policy;
-use deployer::report::names::{CAUSES, NAMES, SKIPS, Sets, Unit, cause, skip};
+use deployer::report::names::{NAMES, SKIPS, Sets, Unit, cause, skip};
 use serde_json::{Value, json};
 
 fn root() -> PathBuf {
@@ -164,7 +165,7 @@ fn the_readmes_metrics_are_the_codes() {
         let sentence = section[from..].split('.').next().expect("a sentence");
         quoted(sentence).into_iter().skip(1).map(str::to_owned).collect()
     };
-    assert_eq!(reasons("Rollbacks"), CAUSES.into_iter().map(|it| cause(it).to_owned()).collect());
+    assert_eq!(reasons("Rollbacks"), Cause::ALL.into_iter().map(|it| cause(it).to_owned()).collect());
     assert_eq!(reasons("Skipped"), SKIPS.into_iter().map(|it| skip(it).to_owned()).collect());
 }
 

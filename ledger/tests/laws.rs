@@ -16,7 +16,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt, stream};
 use ledger::store::{
-    CompleteOutcome, CopyOutcome, Fault, ObjectTag, PutOutcome, ReplaceOutcome, Store, UploadId,
+    CompleteOutcome, CopyOutcome, Fault, ObjectTag, PutOutcome, ReplaceOutcome, Store, StoreError, UploadId,
 };
 use place::{Place, S3Server};
 
@@ -105,30 +105,45 @@ async fn put_all(store: &Arc<dyn Store>, keys: impl IntoIterator<Item = String>)
         .unwrap();
 }
 
+/// Twenty ask at once; those who are told `won`.
+async fn winners<T, Answer>(won: T, ask: impl Fn(u32) -> Answer + Clone + Send + Sync + 'static) -> Vec<u32>
+where
+    T: PartialEq + Send + 'static,
+    Answer: Future<Output = Result<T, StoreError>> + Send,
+{
+    let mut racers = Vec::new();
+    for racer in 0..20 {
+        let ask = ask.clone();
+        racers.push(tokio::spawn(async move {
+            // A conflict is not an answer: ask again, as everyone must.
+            for _ in 0..50 {
+                match ask(racer).await {
+                    Ok(outcome) => return (racer, outcome),
+                    Err(error) => assert_eq!(error.fault, Fault::Conflict, "{error}"),
+                }
+            }
+            panic!("fifty conflicts in a row");
+        }));
+    }
+    let mut winners = Vec::new();
+    for racer in racers {
+        let (racer, outcome) = racer.await.unwrap();
+        if outcome == won {
+            winners.push(racer);
+        }
+    }
+    winners
+}
+
 async fn of_twenty_racing_putters_one_creates(place: Place) {
     for round in 0..10 {
         let key = format!("race/{round}");
-        let mut racers = Vec::new();
-        for racer in 0..20 {
-            let (store, key) = (place.store.clone(), key.clone());
-            racers.push(tokio::spawn(async move {
-                // A conflict is not an answer: ask again, as everyone must.
-                for _ in 0..50 {
-                    match store.put_if_absent(&key, bytes(&format!("by {racer}"))).await {
-                        Ok(outcome) => return (racer, outcome),
-                        Err(error) => assert_eq!(error.fault, Fault::Conflict, "{error}"),
-                    }
-                }
-                panic!("fifty conflicts in a row");
-            }));
-        }
-        let mut winners = Vec::new();
-        for racer in racers {
-            let (racer, outcome) = racer.await.unwrap();
-            if outcome == PutOutcome::Created {
-                winners.push(racer);
-            }
-        }
+        let (store, at) = (place.store.clone(), key.clone());
+        let winners = winners(PutOutcome::Created, move |racer| {
+            let (store, key) = (store.clone(), at.clone());
+            async move { store.put_if_absent(&key, bytes(&format!("by {racer}"))).await }
+        })
+        .await;
         assert_eq!(winners.len(), 1, "winners {winners:?} of {key}");
         let body = place.store.get(&key).await.unwrap().unwrap();
         assert_eq!(body, bytes(&format!("by {}", winners[0])));
@@ -143,27 +158,12 @@ async fn of_twenty_racing_replacers_one_replaces(place: Place) {
     place.store.put_if_absent("journal", bytes("before")).await.unwrap();
     for round in 0..10 {
         let (_, tag) = tagged(&place.store, "journal").await;
-        let mut racers = Vec::new();
-        for racer in 0..20 {
-            let (store, tag) = (place.store.clone(), tag.clone());
-            racers.push(tokio::spawn(async move {
-                for _ in 0..50 {
-                    let body = bytes(&format!("{round} by {racer}"));
-                    match store.put_if_match("journal", body, &tag).await {
-                        Ok(outcome) => return (racer, outcome),
-                        Err(error) => assert_eq!(error.fault, Fault::Conflict, "{error}"),
-                    }
-                }
-                panic!("fifty conflicts in a row");
-            }));
-        }
-        let mut winners = Vec::new();
-        for racer in racers {
-            let (racer, outcome) = racer.await.unwrap();
-            if outcome == ReplaceOutcome::Replaced {
-                winners.push(racer);
-            }
-        }
+        let store = place.store.clone();
+        let winners = winners(ReplaceOutcome::Replaced, move |racer| {
+            let (store, tag) = (store.clone(), tag.clone());
+            async move { store.put_if_match("journal", bytes(&format!("{round} by {racer}")), &tag).await }
+        })
+        .await;
         assert_eq!(winners.len(), 1, "winners {winners:?} of round {round}");
         let body = place.store.get("journal").await.unwrap().unwrap();
         assert_eq!(body, bytes(&format!("{round} by {}", winners[0])));

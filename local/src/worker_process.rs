@@ -28,22 +28,6 @@ const LINES_MAX: usize = 1_000;
 /// Log lines shown when a worker ends as it should not.
 const TAIL_LINES: usize = 15;
 
-/// Where the worker stands still to be killed. The names are those of its hidden flag.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum HoldAt {
-    UploadOpen,
-    EntryLogged,
-}
-
-impl HoldAt {
-    pub fn name(self) -> &'static str {
-        match self {
-            HoldAt::UploadOpen => "upload-open",
-            HoldAt::EntryLogged => "entry-logged",
-        }
-    }
-}
-
 /// What went wrong with a worker.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkerError {

@@ -267,6 +267,20 @@ pub enum Cause {
     Unclear,
 }
 
+impl Cause {
+    pub const ALL: [Cause; 9] = [
+        Cause::Crash,
+        Cause::OutOfMemory,
+        Cause::Unhealthy,
+        Cause::Settings,
+        Cause::Data,
+        Cause::Alarm,
+        Cause::Surroundings,
+        Cause::Person,
+        Cause::Unclear,
+    ];
+}
+
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Pin {
     pub release: ReleaseId,

@@ -53,17 +53,7 @@ fn verdict() -> impl Strategy<Value = Verdict> {
 }
 
 fn cause() -> impl Strategy<Value = Cause> {
-    prop::sample::select(vec![
-        Cause::Crash,
-        Cause::OutOfMemory,
-        Cause::Unhealthy,
-        Cause::Settings,
-        Cause::Data,
-        Cause::Alarm,
-        Cause::Surroundings,
-        Cause::Person,
-        Cause::Unclear,
-    ])
+    prop::sample::select(Cause::ALL.to_vec())
 }
 
 pub(crate) fn record() -> impl Strategy<Value = Record> {

@@ -2,18 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use async_trait::async_trait;
-
 use super::names::{Metric, Sets, Unit, cause, skip};
-use crate::observe::ports::CallError;
 use crate::plan::Tally;
 use crate::release::Moment;
-
-/// CloudWatch: one PutMetricData.
-#[async_trait]
-pub trait MetricsSink: Send + Sync {
-    async fn put(&self, batch: &Batch) -> Result<(), CallError>;
-}
 
 /// One request: namespace [`super::names::NAMESPACE`]; at most 25 data, far below CloudWatch's 1,000.
 #[derive(Clone, Debug, PartialEq)]
@@ -105,7 +96,7 @@ mod tests {
     use super::*;
     use crate::journal::Cause;
     use crate::plan::Skip;
-    use crate::report::names::{CAUSES, NAMES, SKIPS};
+    use crate::report::names::{NAMES, SKIPS};
 
     fn everything() -> Vec<Tally> {
         let mut tallies = vec![
@@ -116,8 +107,8 @@ mod tests {
             Tally::PushToVerdictSeconds(700.0),
             Tally::Drift,
         ];
-        tallies.extend(CAUSES.map(Tally::Rollback));
-        tallies.extend(CAUSES.map(Tally::Blocked));
+        tallies.extend(Cause::ALL.map(Tally::Rollback));
+        tallies.extend(Cause::ALL.map(Tally::Blocked));
         tallies.extend(SKIPS.map(Tally::Skipped));
         tallies
     }

@@ -130,19 +130,6 @@ impl Metric {
     }
 }
 
-/// Reasons of `Rollbacks`.
-pub const CAUSES: [Cause; 9] = [
-    Cause::Crash,
-    Cause::OutOfMemory,
-    Cause::Unhealthy,
-    Cause::Settings,
-    Cause::Data,
-    Cause::Alarm,
-    Cause::Surroundings,
-    Cause::Person,
-    Cause::Unclear,
-];
-
 pub fn cause(cause: Cause) -> &'static str {
     match cause {
         Cause::Crash => "crash",
