@@ -3,8 +3,10 @@
 //! What is logged holds no secret: the crates that could show headers or tokens stay at `warn` unless they are named.
 //! Neighbours: none.
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::Layer as _;
+use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt as _;
 
 /// Filters as tracing-subscriber writes them (`debug`, `deployer::plan=trace`). Lambda's own `AWS_LAMBDA_LOG_LEVEL`,
 /// which its logging configuration sets, is asked after it.
@@ -34,24 +36,37 @@ pub fn init() {
 }
 
 /// JSON, flat: `{"timestamp":…,"level":"INFO","message":…,"why":…}`.
-pub fn subscriber<W>(filter: EnvFilter, writer: W) -> impl tracing::Subscriber + Send + Sync
+pub fn subscriber<W>(filter: Targets, writer: W) -> impl tracing::Subscriber + Send + Sync
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
-    lines.json().flatten_event(true).with_current_span(false).with_span_list(false).finish()
+    let lines = tracing_subscriber::fmt::layer().with_writer(writer).json().flatten_event(true);
+    let lines = lines.with_current_span(false).with_span_list(false);
+    tracing_subscriber::registry().with(lines.with_filter(filter))
 }
 
-/// What is wanted, on top of what is quiet; and what was wrong with it.
-pub fn filter(wanted: &str) -> (EnvFilter, Option<String>) {
-    let quiet = || EnvFilter::new(QUIET);
-    if wanted.trim().is_empty() {
-        return (quiet(), None);
-    }
-    match EnvFilter::builder().parse(format!("{QUIET},{wanted}")) {
+/// What is wanted, on top of what is quiet; and what was wrong with it. Levels by module, as `Targets` reads them: an
+/// `EnvFilter` would bring a regex engine for spans and fields that nobody filters here.
+pub fn filter(wanted: &str) -> (Targets, Option<String>) {
+    match parse(wanted) {
         Ok(filter) => (filter, None),
-        Err(fault) => (quiet(), Some(fault.to_string())),
+        Err(fault) => (quiet(), Some(fault)),
     }
+}
+
+/// `debug` or `deployer::plan=trace,info`; what it does not name stays as quiet as it is.
+pub fn parse(wanted: &str) -> Result<Targets, String> {
+    let wanted = wanted.trim();
+    if wanted.is_empty() {
+        return Ok(quiet());
+    }
+    format!("{QUIET},{wanted}")
+        .parse()
+        .map_err(|fault: tracing_subscriber::filter::ParseError| fault.to_string())
+}
+
+fn quiet() -> Targets {
+    QUIET.parse().unwrap_or_else(|_| Targets::new().with_default(tracing::Level::INFO))
 }
 
 #[cfg(test)]
@@ -72,7 +87,7 @@ mod tests {
         assert!(filter.to_string().contains("aws_sigv4=warn") && fault.is_none(), "{filter}");
         let (filter, fault) = super::filter("deployer=loud");
         assert!(fault.is_some());
-        assert_eq!(filter.to_string(), EnvFilter::new(QUIET).to_string());
+        assert_eq!(filter, quiet());
     }
 
     #[derive(Clone, Default)]

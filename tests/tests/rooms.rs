@@ -97,7 +97,7 @@ const DEPLOYER: &[Row] = &[
     // Its test shows a decision's line.
     ("logs", &["plan", "release", "report"]),
     // Who drives.
-    ("settings", &["fault", "policy", "release", "render"]),
+    ("settings", &["fault", "logs", "policy", "release", "render"]),
     ("serve", &["clock", "event", "logs", "release"]),
     (
         "reconcile",
@@ -143,7 +143,7 @@ const DEPLOYER_OUTSIDE: &[Row] = &[
     ("ledger", &["apply", "aws", "journal", "observe", "reconcile", "settings"]),
     ("toml", &["policy"]),
     // settings only checks what the filter is set to.
-    ("tracing_subscriber", &["logs", "settings"]),
+    ("tracing_subscriber", &["logs"]),
 ];
 
 /// Of the binaries: they assemble the rooms and may name all of them.

@@ -24,6 +24,8 @@ const TURN: Duration = Duration::from_millis(100);
 const INIT_BAR_MS: f64 = 50.0;
 const LOOK_BAR_MS: f64 = 300.0;
 const CALLS_BAR: u64 = 12;
+/// Megabytes, of 10^6 bytes.
+const BINARY_MB: f64 = 12.0;
 const ROLLOUTS_BAR: usize = 2;
 /// Processes of the function in the burst, as Lambda would start them.
 const CONCURRENT: usize = 3;
@@ -32,7 +34,7 @@ const SCAN_LATEST_MS: u64 = 30_000;
 
 #[derive(Parser)]
 struct Args {
-    /// The deployer's binary; else the one beside this program.
+    /// The deployer's binary; else the one that the profile `lambda` made.
     #[arg(long)]
     binary: Option<PathBuf>,
     /// Releases in the repository, of four manifests each.
@@ -56,17 +58,24 @@ struct Args {
 
 fn main() -> Result<ExitCode> {
     let args = Args::parse();
-    let beside = std::env::current_exe()?.with_file_name("deployer-lambda");
-    let binary = args.binary.clone().unwrap_or(beside);
+    // This program is target/release/deployer.
+    let here = std::env::current_exe()?;
+    let target = here.ancestors().nth(2).context("find the target directory")?;
+    let binary = args.binary.clone().unwrap_or_else(|| target.join("lambda/deployer-lambda"));
     if !binary.exists() {
         bail!(
-            "{} is not there: `cargo build --release --package deployer-lambda`, or name it by --binary",
+            "{} is not there: `cargo build --profile lambda --package deployer-lambda`, or name it by --binary",
             binary.display()
         );
     }
     let scratch = tempfile::tempdir()?;
-    println!("{}, {:.1} MB, on {}", binary.display(), megabytes(&binary)?, machine());
-    let mut missed = looks(&args, &binary, scratch.path())?;
+    let size_mb = megabytes(&binary)?;
+    println!("{}, {size_mb:.1} MB, on {}", binary.display(), machine());
+    let mut missed = Vec::new();
+    if size_mb >= BINARY_MB {
+        missed.push(format!("the binary is to be smaller than {BINARY_MB} MB"));
+    }
+    missed.extend(looks(&args, &binary, scratch.path())?);
     if args.pushes > 0 {
         missed.extend(burst(&args, &binary, scratch.path())?);
     }

@@ -29,7 +29,6 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use ledger::store::s3::S3Options;
-use tracing_subscriber::EnvFilter;
 
 use crate::fault::{Fault, Faults, Source, nearest, shown};
 use crate::policy::Policy;
@@ -404,8 +403,7 @@ fn check_namespace(name: &str) -> Result<(), String> {
 }
 
 fn check_filter(filter: &str) -> Result<(), String> {
-    let parsed = EnvFilter::try_new(filter);
-    parsed
+    crate::logs::parse(filter)
         .map(|_| ())
         .map_err(|error| format!("{error}; write a filter such as info or deployer::plan=debug"))
 }
