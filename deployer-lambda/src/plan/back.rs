@@ -390,7 +390,8 @@ pub(super) fn drift(draft: &mut Draft, inputs: &Inputs<'_>, facts: &Facts<'_>) -
     let revision = record.revision.clone()?;
     if service.revision == revision {
         draft.forget("drift", current.as_str());
-        return settle_own_rollback(draft, inputs, service, &current);
+        let again = start_again(draft, inputs, facts, service, &record);
+        return again.or_else(|| settle_own_rollback(draft, inputs, service, &current));
     }
     if facts.rejects(&draft.journal, &record) {
         // It could not write there. Where there is another to go to, that is looked for next.
@@ -419,6 +420,39 @@ pub(super) fn drift(draft: &mut Draft, inputs: &Inputs<'_>, facts: &Facts<'_>) -
     let why = format!("it points at {}, which nobody announced", found.short());
     let undo = Some(format!("deploy the image of {}", found.short()));
     Some(draft.act(action, Decision::new(Some(&current), &what, &why, "looks again at once", undo)))
+}
+
+/// ECS gave up deploying what is current, and nothing runs: it starts no task again before there is a new deployment.
+fn start_again(
+    draft: &mut Draft,
+    inputs: &Inputs<'_>,
+    facts: &Facts<'_>,
+    service: &Service,
+    record: &Record,
+) -> Step {
+    let newest = service.rollouts.iter().rev().max_by_key(|rollout| rollout.created_at)?;
+    let gave_up = matches!(newest.state, RolloutState::Failed | RolloutState::RollbackFailed);
+    let nothing_runs = service.desired > 0 && service.running == 0;
+    if !gave_up || !nothing_runs || facts.rejects(&draft.journal, record) || !facts.can_run(record) {
+        return None;
+    }
+    let since = Moment(inputs.now.0 - DRIFT_WINDOW_MS);
+    draft.journal.drifts.retain(|at| *at >= since);
+    if draft.journal.drifts.len() >= DRIFTS_MAX {
+        return None;
+    }
+    draft.journal.drifts.push(inputs.now);
+    draft.tallies.push(Tally::Drift);
+    let action = Action::Point {
+        release: record.release.clone(),
+        revision: record.revision.clone()?,
+        own_rollback: inputs.own_rollback && service.own_rollback,
+        force: true,
+    };
+    let what = format!("deploy {} again", named(record));
+    let why = format!("no task of it runs, and ECS gave its deployment up: {}", newest.reason);
+    let decision = Decision::new(Some(&record.release), &what, &why, "ECS starts its tasks again", None);
+    Some(draft.act(action, decision))
 }
 
 /// A way back that lost its last step leaves ECS's own rollback off.

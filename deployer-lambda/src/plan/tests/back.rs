@@ -115,3 +115,19 @@ fn a_platforms_digest_in_the_ledger_keeps_the_whole_index_out() {
     case.reject("sha256:arm");
     assert!(matches!(case.plan().happened.as_slice(), [Happened::NoTarget { .. }]));
 }
+
+#[test]
+fn what_ecs_gave_up_and_does_not_run_is_deployed_again_three_times_an_hour() {
+    let mut case = Case::at_rest();
+    case.service().rollouts[0].state = RolloutState::Failed;
+    assert_eq!(case.plan().action, None, "a task runs");
+    case.service().running = 0;
+    let expected =
+        Action::Point { release: release("a"), revision: arn(41), own_rollback: true, force: true };
+    assert_eq!(case.plan().action, Some(expected));
+    case.journal().drifts = vec![NOW; 3];
+    assert_eq!(case.plan().action, None);
+    case.journal().drifts.clear();
+    case.service().desired = 0;
+    assert_eq!(case.plan().action, None, "none is wanted");
+}
