@@ -149,9 +149,14 @@ fn point(
     let what = format!("point the service at {}, from {}", named(record), service.revision.short());
     let next = "ECS starts its task beside the old one; then it is judged";
     let decision = Decision::new(Some(&id), what, &record.reason, next, undo);
-    // Where it is off, a way back has not come to its end, and what ECS completed last may not write.
-    let own_rollback =
-        inputs.own_rollback && (service.own_rollback || !inputs.rules.own_rollback_off_when_going_back);
+    // Where it is off, a way back has not come to its end; there, and where what is left is rejected, what ECS completed
+    // last may not write.
+    let is_left = |it: &&Record| {
+        it.revision.as_ref() == Some(&service.revision) || draft.journal.current.as_ref() == Some(&it.release)
+    };
+    let mut left = draft.journal.releases.iter().filter(is_left);
+    let is_safe = service.own_rollback && !left.any(|it| facts.rejects(&draft.journal, it));
+    let own_rollback = inputs.own_rollback && (is_safe || !inputs.rules.own_rollback_off_when_going_back);
     draft.act(Action::Point { release: id, revision, own_rollback, force }, decision)
 }
 

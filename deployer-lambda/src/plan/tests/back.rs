@@ -131,3 +131,14 @@ fn what_ecs_gave_up_and_does_not_run_is_deployed_again_three_times_an_hour() {
     case.service().desired = 0;
     assert_eq!(case.plan().action, None, "none is wanted");
 }
+
+#[test]
+fn ecs_may_not_go_back_by_itself_to_what_is_rejected() {
+    let mut case = Case::proving(RolloutState::InProgress);
+    case.service().revision = arn(41);
+    case.service().rollouts.remove(0);
+    case.journal().record_mut(&release("b")).expect("it is there").pointed_at = None;
+    assert!(matches!(case.plan().action, Some(Action::Point { own_rollback: true, .. })));
+    case.reject("release-a");
+    assert!(matches!(case.plan().action, Some(Action::Point { own_rollback: false, .. })));
+}
