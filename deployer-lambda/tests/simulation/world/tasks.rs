@@ -184,7 +184,7 @@ impl State {
     /// ECS tells everybody that a deployment failed; somebody may answer at once.
     fn somebody_reads_that(&mut self) {
         let goes_back = self.ecs.service(super::SERVICE).is_some_and(|service| service.primary().is_rollback);
-        if goes_back && self.chaos && self.rng.permille(60) {
+        if goes_back && self.chaos && self.rng.permille(self.rates.answered) {
             let after = self.rng.within(super::SECOND, super::MINUTE);
             self.later(after, super::calendar::Due::Person(super::people::Wish::Rollback));
         }
