@@ -168,6 +168,23 @@ fn unmade(doing: Doing, error: CallError) -> Applied {
     }
 }
 
+/// Stores a journal within its bounds: the one way in which any is written.
+///
+/// # Errors
+/// As the store's.
+pub async fn store(
+    next: &mut Journal,
+    over: Option<&JournalTag>,
+    journals: &dyn JournalStore,
+) -> Result<Written, CallError> {
+    let forgotten = next.bound();
+    if forgotten.records > 0 || forgotten.notices > 0 {
+        let (records, notices) = (forgotten.records, forgotten.notices);
+        tracing::warn!(records, notices, "the journal is at its bounds: the oldest is forgotten");
+    }
+    journals.write(next, over).await
+}
+
 /// Stores the plan's journal. `None`: somebody else was first.
 async fn announce(
     next: &Journal,
@@ -175,12 +192,7 @@ async fn announce(
     world: &World<'_>,
 ) -> Result<Option<Seen>, CallError> {
     let mut next = next.clone();
-    let forgotten = next.bound();
-    if forgotten.records > 0 || forgotten.notices > 0 {
-        let (records, notices) = (forgotten.records, forgotten.notices);
-        tracing::warn!(records, notices, "the journal is at its bounds: the oldest is forgotten");
-    }
-    match world.journals.write(&next, over).await? {
+    match store(&mut next, over, world.journals).await? {
         Written::Written(tag) => Ok(Some((next, tag))),
         Written::Changed => Ok(None),
     }
@@ -307,7 +319,7 @@ async fn amend(
         }
         next.revision += 1;
         next.updated_at = next.updated_at.max(now);
-        match world.journals.write(&next, Some(&tag)).await {
+        match store(&mut next, Some(&tag), world.journals).await {
             Ok(Written::Written(tag)) => return Ok(Some((next, tag))),
             Ok(Written::Changed) => {}
             Err(error) if error.fault == CallFault::Unknown => doubt = Some(error),

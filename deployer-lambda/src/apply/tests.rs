@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::*;
 use crate::journal::store::JournalObject;
-use crate::journal::{FORMAT, Intent, Keep, Notice, Urgency, Verdict};
+use crate::journal::{self, FORMAT, Intent, Keep, Notice, Urgency, Verdict};
 use crate::plan::Decision;
 use crate::release::Digest;
 
@@ -521,4 +521,20 @@ fn what_was_being_done_reads_as_a_sentences_part() {
     let point = Action::Point { release: release(), revision, own_rollback: true, force: false };
     let text = Doing::Settling(point).to_string();
     assert_eq!(text, "write down what came of this: point the service at shop:7 of release 0123456789abcdef");
+}
+
+#[tokio::test]
+async fn whoever_stores_a_journal_stores_it_within_its_bounds() {
+    let journals = JournalObject::new(Arc::new(MemoryStore::new()));
+    let mut next = Journal { format: FORMAT, ..Journal::default() };
+    next.releases = (0..journal::RECORDS_MAX + 3)
+        .map(|number| {
+            let release = ReleaseId(format!("{number:016x}"));
+            Record { verdict: Verdict::Rejected, ..Record::of(release, Digest::from("sha256:aa"), NOW) }
+        })
+        .collect();
+    let stored = store(&mut next, None, &journals).await.expect("it is within its bounds");
+    assert!(matches!(stored, Written::Written(_)));
+    let (found, _) = journals.read().await.expect("it is readable").expect("it is there");
+    assert_eq!((found.releases.len(), &found), (journal::RECORDS_MAX, &next));
 }

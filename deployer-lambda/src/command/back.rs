@@ -6,42 +6,10 @@ use super::name::{find, shown_record};
 use super::people::want;
 use super::{Answer, Facts, Named, Refusal, known};
 use crate::journal::{Cause, GoingBack, Journal, Pin, Record, Verdict};
-use crate::observe::facts::{Child, TaskState};
+use crate::observe::facts::{RolloutState, TaskState};
+use crate::plan::target::{Grounds, Standing, is_proven, ranked};
 use crate::policy::Order;
-use crate::release::{Digest, Moment, ReleaseId};
-
-/// Whether a release may be gone back to: healthy, or quiet after ECS called its deployment complete.
-pub fn is_proven(record: &Record) -> bool {
-    match record.verdict {
-        Verdict::Healthy => true,
-        Verdict::Quiet => record.completed_at.is_some(),
-        Verdict::Proving | Verdict::Rejected | Verdict::Blocked | Verdict::Superseded => false,
-    }
-}
-
-/// Whether a release may not run: by the ledger, which knows the release or one of its digests, or by a person whose
-/// word the ledger has not heard yet.
-pub fn is_rejected<'c>(
-    journal: &Journal,
-    ledger: &BTreeSet<String>,
-    release: &ReleaseId,
-    digest: &Digest,
-    children: impl IntoIterator<Item = &'c Child>,
-) -> bool {
-    let names = [release.as_str(), digest.as_str()].into_iter();
-    let names: Vec<&str> = names.chain(children.into_iter().map(|child| child.digest.as_str())).collect();
-    let wanted =
-        |wishes: &[crate::journal::Wanted], name: &str| wishes.iter().any(|wanted| wanted.what == name);
-    names.iter().any(|name| {
-        let is_held = ledger.contains(*name) && !wanted(&journal.wanted_releases, name);
-        is_held || wanted(&journal.wanted_rejects, name)
-    })
-}
-
-fn is_record_rejected(facts: &Facts<'_>, ledger: &BTreeSet<String>, record: &Record) -> bool {
-    record.verdict == Verdict::Rejected
-        || is_rejected(facts.journal, ledger, &record.release, &record.digest, &record.children)
-}
+use crate::release::{Digest, Moment, ReleaseId, RevisionArn};
 
 /// Why, in the words of whoever rejected it.
 pub fn rejection_of(journal: &Journal, release: &ReleaseId, digest: &Digest) -> String {
@@ -76,7 +44,43 @@ pub fn running<'a>(facts: &Facts<'a>) -> Result<&'a Record, Refusal> {
     record.ok_or_else(|| Refusal::Unrecorded { revision: service.revision.short().to_owned() })
 }
 
+/// What `rollback` leaves, and whether it is being left already.
+struct Leaving<'a> {
+    record: &'a Record,
+    already: bool,
+}
+
+impl Leaving<'_> {
+    fn shown(&self) -> String {
+        let already = if self.already { ", which is being left already" } else { "" };
+        format!("{}{already}", shown_record(self.record))
+    }
+}
+
+/// The release under proof, once the service was pointed at it, and whatever ECS is going away from by itself; else
+/// what runs. ECS shows the service at the good release as soon as it begins to roll back: that is never meant.
+fn leaving<'a>(facts: &Facts<'a>) -> Result<Leaving<'a>, Refusal> {
+    let service = known(&facts.observed.service)?.as_ref().ok_or(Refusal::NoService)?;
+    let journal = facts.journal;
+    let at = |revision: &RevisionArn| {
+        journal.releases.iter().rev().find(|record| record.revision.as_ref() == Some(revision))
+    };
+    let candidate = journal.candidate.as_ref().and_then(|release| journal.record(release));
+    if let Some(record) = candidate.filter(|record| record.pointed_at.is_some()) {
+        return Ok(Leaving { record, already: record.revision.as_ref() != Some(&service.revision) });
+    }
+    let by_ecs = service.rollouts.iter().find(|rollout| rollout.state == RolloutState::RollingBack);
+    match by_ecs.and_then(|rollout| at(&rollout.revision)) {
+        Some(record) => Ok(Leaving { record, already: true }),
+        None => running(facts).map(|record| Leaving { record, already: false }),
+    }
+}
+
 /// Leaves what runs: only writes down where to; the plan goes, and rejects what it left.
+///
+/// While a release is under proof, or ECS is going back from one by itself, that release is what is left, although the
+/// service may point at the good one already: whoever types `rollback` wants the bad one gone, and never what ECS goes
+/// back to. A release that waits for its try and does not run is not left; `reject` is for that.
 pub fn rollback(
     facts: &Facts<'_>,
     to: Option<&str>,
@@ -85,20 +89,21 @@ pub fn rollback(
     by: &str,
 ) -> Result<Answer, Refusal> {
     not_going_back(facts)?;
-    let from = running(facts)?;
+    let leaving = leaving(facts)?;
+    let from = leaving.record;
     if let Some(expected) = expect {
         let named = find(facts, expected)?;
         let is_expected =
             if named.records.is_empty() { named.digest == from.digest } else { names(&named, from) };
         if !is_expected {
-            return Err(Refusal::NotExpected { expected: expected.to_owned(), runs: shown_record(from) });
+            return Err(Refusal::NotExpected { expected: expected.to_owned(), left: leaving.shown() });
         }
     }
     let target = match to {
         None => target(facts, from)?,
         Some(to) => target_named(facts, from, to)?,
     };
-    Ok(go_back(facts, from, target, reason, by))
+    Ok(go_back(facts, &leaving, target, reason, by))
 }
 
 fn names(named: &Named<'_>, record: &Record) -> bool {
@@ -115,7 +120,8 @@ fn not_going_back(facts: &Facts<'_>) -> Result<(), Refusal> {
     }
 }
 
-fn go_back(facts: &Facts<'_>, from: &Record, target: &Record, reason: &str, by: &str) -> Answer {
+fn go_back(facts: &Facts<'_>, leaving: &Leaving<'_>, target: &Record, reason: &str, by: &str) -> Answer {
+    let from = leaving.record;
     let mut journal = facts.journal.clone();
     journal.going_back = Some(GoingBack {
         from: from.release.clone(),
@@ -127,16 +133,25 @@ fn go_back(facts: &Facts<'_>, from: &Record, target: &Record, reason: &str, by: 
         pointed_at: None,
         failed_times: 0,
         retry_at: None,
+        failed: Vec::new(),
     });
     let mut said =
         format!("going back from {} to {}; the former is rejected", shown_record(from), shown_record(target));
+    if leaving.already {
+        said.push_str("; the service is leaving it already, and that goes on");
+    }
     // A pin on what is left would bring it back.
-    if journal.pin.as_ref().is_some_and(|pin| pin.release == from.release) {
+    if journal.pin.as_ref().is_some_and(|pin| pin.means(&from.release, &from.digest)) {
         journal.pin = None;
         said.push_str(", its pin is lifted");
     }
     if is_older_than_another(facts, from, target) {
-        journal.pin = Some(Pin { release: target.release.clone(), by: by.to_owned(), at: facts.now });
+        journal.pin = Some(Pin {
+            release: target.release.clone(),
+            digest: Some(target.digest.clone()),
+            by: by.to_owned(),
+            at: facts.now,
+        });
         said.push_str(
             ". A newer release is healthy too, so the target is pinned: `unpin` lets newer ones come again",
         );
@@ -154,58 +169,52 @@ fn is_older_than_another(facts: &Facts<'_>, from: &Record, target: &Record) -> b
     })
 }
 
-/// The healthy release that was proven last, else the quiet one, that could run again: as the plan chooses by itself.
-fn target<'a>(facts: &Facts<'a>, from: &Record) -> Result<&'a Record, Refusal> {
-    let ledger = known(&facts.observed.rejected)?;
-    let is_other = |record: &&Record| record.release != from.release && is_proven(record);
-    let mut records: Vec<&Record> = facts.journal.releases.iter().filter(is_other).collect();
-    records.retain(|record| !is_record_rejected(facts, ledger, record));
-    records.sort_by_key(|record| (record.verdict != Verdict::Healthy, std::cmp::Reverse(record.verdict_at)));
-    let mut fault = Refusal::NoTarget { from: shown_record(from) };
-    for (at, record) in records.into_iter().enumerate() {
-        match can_run(facts, record) {
-            Ok(()) => return Ok(record),
-            // What is wrong with the first choice is what a person wants to know.
-            Err(refusal) if at == 0 => fault = refusal,
-            Err(_) => {}
-        }
-    }
-    Err(fault)
+fn grounds<'a>(facts: &Facts<'a>) -> Result<Grounds<'a>, Refusal> {
+    Grounds::of(facts.observed).map_err(|(what, why)| Refusal::Unknown { what, why })
 }
 
-/// Whether it could run again: its image in the registry, its revision registered.
-fn can_run(facts: &Facts<'_>, record: &Record) -> Result<(), Refusal> {
-    let (images, inactive) = (known(&facts.observed.images)?, known(&facts.observed.inactive)?);
-    if !images.iter().any(|image| image.digest == record.digest) {
-        return Err(Refusal::ImageGone { name: shown_record(record) });
+/// Where the plan would go by itself.
+fn target<'a>(facts: &Facts<'a>, from: &Record) -> Result<&'a Record, Refusal> {
+    let grounds = grounds(facts)?;
+    if let Some(record) = grounds.choose(facts.journal, &from.release, &[]) {
+        return Ok(record);
     }
-    match &record.revision {
-        Some(revision) if !inactive.contains(revision) => Ok(()),
-        Some(_) | None => Err(Refusal::RevisionGone { name: shown_record(record) }),
-    }
+    // What is wrong with the first that could be one is what a person wants to know.
+    let others = ranked(facts.journal, &from.release);
+    let gone = others.into_iter().find_map(|record| match grounds.standing(facts.journal, record) {
+        Standing::ImageGone => Some(Refusal::ImageGone { name: shown_record(record) }),
+        Standing::RevisionGone => Some(Refusal::RevisionGone { name: shown_record(record) }),
+        Standing::Target | Standing::NotProven | Standing::Rejected => None,
+    });
+    Err(gone.unwrap_or_else(|| Refusal::NoTarget { from: shown_record(from) }))
 }
 
 fn target_named<'a>(facts: &Facts<'a>, from: &Record, to: &str) -> Result<&'a Record, Refusal> {
     let named = find(facts, to)?;
+    let grounds = grounds(facts)?;
     let others: Vec<&'a Record> =
         named.records.iter().copied().filter(|record| record.release != from.release).collect();
-    let Some(target) = others.iter().copied().find(|record| is_proven(record)) else {
-        return Err(match (others.first(), names(&named, from)) {
-            (Some(record), _) if record.verdict == Verdict::Rejected => {
-                Refusal::Rejected { name: named.shown(), reason: record.reason.clone() }
-            }
-            (Some(record), _) => {
-                Refusal::NotProven { name: named.shown(), verdict: word(record.verdict).to_owned() }
-            }
-            (None, true) => Refusal::Running { name: named.shown() },
-            (None, false) => Refusal::NotProven { name: named.shown(), verdict: "never tried".to_owned() },
+    // Of several releases of an image the proven one is meant.
+    let meant = others.iter().copied().find(|record| is_proven(record)).or(others.first().copied());
+    let Some(record) = meant else {
+        return Err(match names(&named, from) {
+            true => Refusal::Running { name: named.shown() },
+            false => Refusal::NotProven { name: named.shown(), verdict: "never tried".to_owned() },
         });
     };
-    if is_record_rejected(facts, known(&facts.observed.rejected)?, target) {
-        let reason = rejection_of(facts.journal, &target.release, &target.digest);
-        return Err(Refusal::Rejected { name: shown_record(target), reason });
+    let name = shown_record(record);
+    match grounds.standing(facts.journal, record) {
+        Standing::Target => Ok(record),
+        Standing::NotProven => {
+            Err(Refusal::NotProven { name: named.shown(), verdict: word(record.verdict).to_owned() })
+        }
+        Standing::Rejected => {
+            let reason = rejection_of(facts.journal, &record.release, &record.digest);
+            Err(Refusal::Rejected { name, reason })
+        }
+        Standing::ImageGone => Err(Refusal::ImageGone { name }),
+        Standing::RevisionGone => Err(Refusal::RevisionGone { name }),
     }
-    can_run(facts, target).map(|()| target)
 }
 
 /// Never again. What runs can only be rejected by leaving it.
@@ -216,10 +225,12 @@ pub fn reject(facts: &Facts<'_>, what: &str, reason: &str, by: &str) -> Result<A
         record.release == named.release || (named.by_digest && record.digest == named.digest)
     };
     if known(&facts.observed.service)?.is_some() {
-        let runs = running(facts)?;
-        if is_meant(runs) {
-            let target = target(facts, runs)?;
-            return Ok(go_back(facts, runs, target, reason, by));
+        let runs = Leaving { record: running(facts)?, already: false };
+        for left in [leaving(facts)?, runs] {
+            if is_meant(left.record) {
+                let target = target(facts, left.record)?;
+                return Ok(go_back(facts, &left, target, reason, by));
+            }
         }
     }
     let is_busy = |record: &&Record| is_meant(record) && has_tasks(facts, record);
@@ -249,7 +260,9 @@ pub fn reject(facts: &Facts<'_>, what: &str, reason: &str, by: &str) -> Result<A
         journal.candidate = None;
         said.push_str("; it is the candidate no more");
     }
-    if journal.pin.as_ref().is_some_and(|pin| is_rejected(&pin.release)) {
+    if journal.pin.as_ref().is_some_and(|pin| {
+        is_rejected(&pin.release) || (named.by_digest && pin.digest.as_ref() == Some(&named.digest))
+    }) {
         journal.pin = None;
         said.push_str("; its pin is lifted");
     }

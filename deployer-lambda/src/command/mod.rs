@@ -16,7 +16,6 @@ mod tests;
 
 use serde_json::{Map, Value, json};
 
-pub use back::{is_proven, is_rejected, newest_first};
 pub use name::{Named, find};
 pub use show::{Side, diff};
 
@@ -103,8 +102,10 @@ pub enum Refusal {
         "the service runs {revision}, which no release in the journal names; it is adopted by the next look, ask again"
     )]
     Unrecorded { revision: String },
-    #[error("you expect `{expected}` to run, and it is {runs}; nothing was changed, look with `status`")]
-    NotExpected { expected: String, runs: String },
+    #[error(
+        "you expect to leave `{expected}`, and it would be {left}; nothing was changed, look with `status`"
+    )]
+    NotExpected { expected: String, left: String },
     #[error("going back from {from} to {to} is under way; wait for its end, `status` tells it")]
     GoingBack { from: String, to: String },
     #[error(

@@ -1,10 +1,11 @@
 //! People: wishes that only bind the plan: pin, approval, freeze, stop.
 
-use super::back::{is_rejected, rejection_of, running};
+use super::back::{rejection_of, running};
 use super::name::{Named, find, shown_record};
 use super::{Answer, Facts, Refusal, known};
 use crate::clock::{moment_of, rfc3339};
 use crate::journal::{Approval, Freeze, Journal, Pin, RECORDS_MAX, Stopped, Verdict, Wanted};
+use crate::plan::target::is_rejected;
 
 /// Releases an image. What the policy would not choose by itself is pinned, or the next look would leave it again.
 pub fn deploy(facts: &Facts<'_>, what: &str, by: &str) -> Result<Answer, Refusal> {
@@ -23,7 +24,7 @@ pub fn deploy(facts: &Facts<'_>, what: &str, by: &str) -> Result<Answer, Refusal
             Ok(_) | Err(_) => format!("{name} is what the policy asks for: the next look takes it{waits}"),
         }));
     }
-    if pinned.is_some_and(|pin| pin.release == named.release) {
+    if pinned.is_some_and(|pin| pin.means(&named.release, &named.digest)) {
         return Ok(Answer::nothing(format!("{name} is pinned already{waits}")));
     }
     let mut journal = facts.journal.clone();
@@ -32,7 +33,8 @@ pub fn deploy(facts: &Facts<'_>, what: &str, by: &str) -> Result<Answer, Refusal
         let said = format!("{name} is next, and what comes after it too: release {left} is unpinned{waits}");
         return Ok(Answer::changes(journal, said));
     }
-    journal.pin = Some(Pin { release: named.release, by: by.to_owned(), at: facts.now });
+    journal.pin =
+        Some(Pin { release: named.release, digest: Some(named.digest), by: by.to_owned(), at: facts.now });
     Ok(Answer::changes(
         journal,
         format!("{name} is next, and pinned: nothing newer is released before `unpin`{waits}"),
@@ -48,27 +50,27 @@ fn try_again(facts: &Facts<'_>, named: &Named<'_>) -> Option<Answer> {
     }
     record.retry_at = Some(facts.now);
     let is_next = facts.desired == Some(&named.release)
-        || journal.pin.as_ref().is_some_and(|pin| pin.release == named.release);
+        || journal.pin.as_ref().is_some_and(|pin| pin.means(&named.release, &named.digest));
     is_next.then(|| Answer::changes(journal, format!("{} is tried again at once", named.shown())))
 }
 
 pub fn pin(facts: &Facts<'_>, what: Option<&str>, by: &str) -> Result<Answer, Refusal> {
-    let (release, name) = match what {
+    let (release, digest, name) = match what {
         Some(what) => {
             let named = find(facts, what)?;
             may_run(facts, &named)?;
-            (named.release.clone(), named.shown())
+            (named.release.clone(), named.digest.clone(), named.shown())
         }
         None => {
             let record = running(facts)?;
-            (record.release.clone(), shown_record(record))
+            (record.release.clone(), record.digest.clone(), shown_record(record))
         }
     };
-    if facts.journal.pin.as_ref().is_some_and(|pin| pin.release == release) {
+    if facts.journal.pin.as_ref().is_some_and(|pin| pin.release == release && pin.digest.is_some()) {
         return Ok(Answer::nothing(format!("{name} is pinned already")));
     }
     let mut journal = facts.journal.clone();
-    journal.pin = Some(Pin { release, by: by.to_owned(), at: facts.now });
+    journal.pin = Some(Pin { release, digest: Some(digest), by: by.to_owned(), at: facts.now });
     Ok(Answer::changes(journal, format!("{name} is pinned: nothing else is released before `unpin`")))
 }
 

@@ -4,13 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
-use super::back::{is_rejected, rejection_of, running, word};
+use super::back::{rejection_of, running, word};
 use super::name::{Named, find, shown_record};
 use super::{Answer, Facts, Refusal, known};
 use crate::clock::rfc3339;
 use crate::journal::Record;
 use crate::observe::facts::{Image, Known, Scan, Service, TaskState};
 use crate::plan::Decision;
+use crate::plan::target::is_rejected;
 use crate::release::{Digest, Moment, ReleaseId};
 
 /// Releases in a `status`.
@@ -40,7 +41,10 @@ pub fn status(facts: &Facts<'_>) -> Answer {
     if let Some(pin) = &journal.pin {
         let tags = journal.record(&pin.release).map(|record| record.tags.clone()).unwrap_or_default();
         let at = rfc3339(pin.at);
-        add("pin", json!({"release": pin.release, "tags": tags, "by": pin.by, "at": at}));
+        add(
+            "pin",
+            json!({"release": pin.release, "digest": pin.digest, "tags": tags, "by": pin.by, "at": at}),
+        );
     }
     if let Some(freeze) = &journal.freeze {
         let is_over = freeze.until.is_some_and(|end| end <= facts.now);

@@ -250,6 +250,9 @@ pub struct GoingBack {
     pub failed_times: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_at: Option<Moment>,
+    /// Earlier targets, which did not run however often they were tried.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed: Vec<ReleaseId>,
 }
 
 /// Why a release was taken back: closed, for the metrics' dimension `Reason`.
@@ -284,8 +287,18 @@ impl Cause {
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Pin {
     pub release: ReleaseId,
+    /// Its image: what is meant, where other templates make another release of it. None: an older build pinned it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Digest>,
     pub by: String,
     pub at: Moment,
+}
+
+impl Pin {
+    /// Whether this release is what was pinned, or another one of the same image.
+    pub fn means(&self, release: &ReleaseId, digest: &Digest) -> bool {
+        self.release == *release || self.digest.as_ref() == Some(digest)
+    }
 }
 
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]

@@ -96,18 +96,21 @@ pub(crate) fn notice() -> impl Strategy<Value = Notice> {
 }
 
 fn going_back() -> impl Strategy<Value = GoingBack> {
-    let ends = (release(), release(), of(any::<String>()), any::<String>(), cause());
+    let ends = (release(), release(), of(any::<String>()), any::<String>(), cause(), vec(release(), 0..3));
     (ends, moment(), of(moment()), any::<u32>(), of(moment())).prop_map(
-        |((from, to, rejects, reason, cause), begun_at, pointed_at, failed_times, retry_at)| GoingBack {
-            from,
-            to,
-            rejects,
-            reason,
-            cause,
-            begun_at,
-            pointed_at,
-            failed_times,
-            retry_at,
+        |((from, to, rejects, reason, cause, failed), begun_at, pointed_at, failed_times, retry_at)| {
+            GoingBack {
+                from,
+                to,
+                rejects,
+                reason,
+                cause,
+                begun_at,
+                pointed_at,
+                failed_times,
+                retry_at,
+                failed,
+            }
         },
     )
 }
@@ -123,7 +126,8 @@ pub(crate) fn journal() -> impl Strategy<Value = Journal> {
         action,
         announced_at,
     });
-    let pin = (release(), any::<String>(), moment()).prop_map(|(release, by, at)| Pin { release, by, at });
+    let pin = (release(), of(digest()), any::<String>(), moment())
+        .prop_map(|(release, digest, by, at)| Pin { release, digest, by, at });
     let freeze = (any::<String>(), moment(), of(moment()), any::<String>())
         .prop_map(|(by, at, until, reason)| Freeze { by, at, until, reason });
     let stopped = (any::<(String, String)>(), moment(), any::<u32>())

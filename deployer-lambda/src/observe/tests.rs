@@ -200,6 +200,7 @@ async fn details_are_read_while_something_is_under_way_or_nobody_knows() {
         pointed_at: None,
         failed_times: 0,
         retry_at: None,
+        failed: Vec::new(),
     };
     let back = Journal { going_back: Some(back), ..idle.clone() };
     for (journal, expected) in [

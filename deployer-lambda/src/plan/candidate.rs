@@ -7,7 +7,7 @@
 use super::back::{self, named};
 use super::desired::{Choice, Desired, desired, frozen};
 use super::draft::Draft;
-use super::{Decision, Facts, Happened, Inputs, LEASE_MS, Plan, Skip, Step, Tally, target};
+use super::{Decision, Facts, Happened, Inputs, LEASE_MS, Plan, Skip, Step, Tally};
 use crate::journal::{Action, Cause, Keep, Record, Verdict};
 use crate::judge::{Fault, Finding, SKEW_MS, Whose, given_up, judge, runs_it};
 use crate::observe::facts::Service;
@@ -24,13 +24,15 @@ pub(super) fn step(draft: &mut Draft, inputs: &Inputs<'_>, facts: &Facts<'_>) ->
         draft.journal.candidate = None;
         return None;
     };
-    if facts.rejects(&id, &record.digest) {
+    if facts.rejects(&draft.journal, &record) {
         return Some(rejected_meanwhile(draft, inputs, facts, &record));
     }
     if let Some(plan) = replaced(draft, inputs, facts, &record) {
         return Some(plan);
     }
+    // What is current is nothing new: a freeze does not keep it from running again.
     if record.pointed_at.is_none()
+        && draft.journal.current.as_ref() != Some(&id)
         && let Some(words) = frozen(inputs, &draft.journal).filter(|_| inputs.rules.people_win)
     {
         draft.tallies.push(Tally::Skipped(Skip::Frozen));
@@ -77,7 +79,7 @@ fn rejected_meanwhile(draft: &mut Draft, inputs: &Inputs<'_>, facts: &Facts<'_>,
     if !here {
         return end(draft, inputs, record, Verdict::Rejected, words);
     }
-    let Some(to) = target(&draft.journal, facts, id).map(|record| record.release.clone()) else {
+    let Some(to) = facts.target(&draft.journal, id).map(|record| record.release.clone()) else {
         return back::give_up(draft, inputs, id, words);
     };
     back::begin(draft, inputs, id, &to, Some(id.0.clone()), Cause::Person, words)
@@ -90,7 +92,8 @@ fn replaced(draft: &mut Draft, inputs: &Inputs<'_>, facts: &Facts<'_>, record: &
     if !waits && !at_once {
         return None;
     }
-    let pinned_elsewhere = draft.journal.pin.as_ref().is_some_and(|pin| pin.release != record.release);
+    let pinned_elsewhere =
+        draft.journal.pin.as_ref().is_some_and(|pin| !pin.means(&record.release, &record.digest));
     match desired(inputs, facts, &draft.journal) {
         Desired::Release(choice) if choice.release != record.release => {
             let newer = super::desired::is_newer(inputs, &choice, record);
@@ -146,7 +149,15 @@ fn point(
     let what = format!("point the service at {}, from {}", named(record), service.revision.short());
     let next = "ECS starts its task beside the old one; then it is judged";
     let decision = Decision::new(Some(&id), what, &record.reason, next, undo);
-    draft.act(Action::Point { release: id, revision, own_rollback: inputs.own_rollback, force }, decision)
+    // Where it is off, a way back has not come to its end; there, and where what is left is rejected, what ECS completed
+    // last may not write.
+    let is_left = |it: &&Record| {
+        it.revision.as_ref() == Some(&service.revision) || draft.journal.current.as_ref() == Some(&it.release)
+    };
+    let mut left = draft.journal.releases.iter().filter(is_left);
+    let is_safe = service.own_rollback && !left.any(|it| facts.rejects(&draft.journal, it));
+    let own_rollback = inputs.own_rollback && (is_safe || !inputs.rules.own_rollback_off_when_going_back);
+    draft.act(Action::Point { release: id, revision, own_rollback, force }, decision)
 }
 
 /// What became of it, and what follows.
@@ -238,7 +249,8 @@ fn failed_somehow(
 
 fn healthy(draft: &mut Draft, inputs: &Inputs<'_>, record: &Record) -> Plan {
     let id = &record.release;
-    let words = "ECS completed its deployment, its digest runs, and no fault showed through the bake";
+    let words =
+        "ECS completed its deployment, its digest runs, and no fault of its own showed through the bake";
     set_verdict(draft, id, Verdict::Healthy, words, inputs.now);
     let number = draft.journal.keep_next.max(1);
     draft.journal.keep_next = number + 1;
@@ -269,7 +281,7 @@ fn failed(draft: &mut Draft, inputs: &Inputs<'_>, facts: &Facts<'_>, record: &Re
         let why = format!("{}; the policy says `rollback = false`", fault.words);
         return draft.nothing(Some(id), &why, "a person types `rollback`, or pushes a newer image");
     }
-    match target(&draft.journal, facts, id).map(|target| target.release.clone()) {
+    match facts.target(&draft.journal, id).map(|target| target.release.clone()) {
         Some(to) => back::begin(draft, inputs, id, &to, Some(what), fault.cause, &fault.words),
         None if inputs.rules.reject_only_with_a_target => back::give_up(draft, inputs, id, &fault.words),
         None => {
@@ -308,7 +320,7 @@ fn blocked(
     draft.tallies.push(Tally::Blocked(fault.cause));
     let words = fault.words.clone();
     draft.happened.push(Happened::Blocked { release: id.clone(), words, retry_at });
-    let good = target(&draft.journal, facts, id).map(|target| target.release.clone());
+    let good = facts.target(&draft.journal, id).map(|target| target.release.clone());
     match good {
         Some(to) if !went_back => back::begin(draft, inputs, id, &to, None, fault.cause, &fault.words),
         Some(_) | None => {
@@ -342,11 +354,11 @@ pub(super) fn begin(draft: &mut Draft, inputs: &Inputs<'_>, facts: &Facts<'_>) -
 /// What runs may not write any more: a person rejected it in the ledger.
 fn current_was_rejected(draft: &mut Draft, inputs: &Inputs<'_>, facts: &Facts<'_>) -> Step {
     let record = draft.journal.record(draft.journal.current.as_ref()?)?.clone();
-    if !facts.rejects(&record.release, &record.digest) {
+    if !facts.rejects(&draft.journal, &record) {
         return None;
     }
     let words = "it was rejected in the ledger and may not write";
-    let to = target(&draft.journal, facts, &record.release).map(|target| target.release.clone());
+    let to = facts.target(&draft.journal, &record.release).map(|target| target.release.clone());
     if let Some(to) = to {
         let rejects = Some(record.release.0.clone());
         return Some(back::begin(draft, inputs, &record.release, &to, rejects, Cause::Person, words));
@@ -397,9 +409,21 @@ fn start(draft: &mut Draft, inputs: &Inputs<'_>, choice: &Choice<'_>) -> Plan {
     let now = inputs.now;
     let image = choice.image;
     let version = choice.rank.version();
-    let reason = match &version {
-        Some(version) => format!("`{}` is the newest image that the policy admits ({version})", choice.tag),
-        None => format!("`{}` is the newest image that the policy admits", choice.tag),
+    let pin = draft.journal.pin.as_ref().filter(|pin| pin.means(&choice.release, &image.digest));
+    let reason = match (pin, &version) {
+        (Some(pin), _) if pin.release == choice.release => {
+            format!("`{}` is pinned by {}", choice.tag, pin.by)
+        }
+        (Some(pin), _) => {
+            format!(
+                "`{}` is pinned by {}; its settings changed since, so it is another release",
+                choice.tag, pin.by
+            )
+        }
+        (None, Some(version)) => {
+            format!("`{}` is the newest image that the policy admits ({version})", choice.tag)
+        }
+        (None, None) => format!("`{}` is the newest image that the policy admits", choice.tag),
     };
     let first = draft.journal.releases.is_empty();
     let pushed = inputs.pushed == Some(&image.digest) || draft.journal.pushes.contains(&image.digest);

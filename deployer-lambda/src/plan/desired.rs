@@ -6,6 +6,7 @@
 
 use std::cmp::Ordering;
 
+use super::target::is_rejected;
 use super::{Facts, Inputs, Skip};
 use crate::journal::{Journal, Pin, Record, Verdict};
 use crate::observe::facts::{Image, Scan};
@@ -119,10 +120,30 @@ pub(super) fn desired<'a>(inputs: &Inputs<'_>, facts: &Facts<'a>, journal: &Jour
     }
     match passed {
         Some((skip, words)) => Desired::Nothing { words, skip: Some(skip) },
-        None => {
-            Desired::Nothing { words: "the newest image that the policy admits runs".to_owned(), skip: None }
+        None => Desired::Nothing { words: at_rest(inputs, facts, current), skip: None },
+    }
+}
+
+/// Why nothing is to be done, where nothing was passed over.
+fn at_rest(inputs: &Inputs<'_>, facts: &Facts<'_>, current: Option<&Record>) -> String {
+    let admitted = facts.images.iter().any(|image| {
+        let tags = image.tags.iter().map(String::as_str);
+        inputs.policy.admits_any(tags).is_some()
+    });
+    match current {
+        Some(_) if admitted => "the newest image that the policy admits runs".to_owned(),
+        Some(_) | None => {
+            let runs = if current.is_some() { "; what runs stays" } else { "" };
+            let what = "push a tag that matches, or change `images` in policy.toml";
+            format!("the repository holds no image that the policy admits{runs}: {what}")
         }
     }
+}
+
+/// Whether it may not run, under any of its names.
+fn rejects(facts: &Facts<'_>, journal: &Journal, choice: &Choice<'_>) -> bool {
+    let (image, children) = (choice.image, choice.image.children.as_deref().unwrap_or_default());
+    is_rejected(journal, facts.rejected, &choice.release, &image.digest, children)
 }
 
 /// A pinned release is what runs, whatever else is there; but what is rejected, frozen or unapproved waits, pinned or not.
@@ -134,18 +155,29 @@ fn pinned<'a>(
     pin: &Pin,
 ) -> Desired<'a> {
     let nothing = |words: String| Desired::Nothing { words, skip: Some(Skip::Pinned) };
-    let release = &pin.release;
-    if journal.current.as_ref() == Some(release) {
-        return nothing("what runs is pinned; `unpin` lets newer images in".to_owned());
-    }
-    let Some(choice) = choices.into_iter().find(|choice| choice.release == *release) else {
-        return nothing(format!("release {release} is pinned, and no image in the registry makes it"));
+    let runs = || nothing("what runs is pinned; `unpin` lets newer images in".to_owned());
+    // What a person pinned is the image: with other templates it makes another release.
+    let made = choices.iter().position(|choice| choice.release == pin.release);
+    let same = || choices.iter().position(|choice| pin.digest.as_ref() == Some(&choice.image.digest));
+    let Some(choice) = made.or_else(same).and_then(|at| choices.into_iter().nth(at)) else {
+        let known = pin.digest.as_ref().map_or_else(String::new, |it| format!(" (image {})", it.short()));
+        return match journal.current.as_ref() == Some(&pin.release) {
+            true => runs(),
+            false => nothing(format!(
+                "release {}{known} is pinned, and no image that the policy admits makes it: push it again, or `unpin`",
+                pin.release
+            )),
+        };
     };
+    let release = &choice.release;
+    if journal.current.as_ref() == Some(release) {
+        return runs();
+    }
     // It failed since it was pinned: trying it again and again would help nobody.
     let failed = journal.record(release).is_some_and(|record| {
         record.verdict == Verdict::Rejected && record.verdict_at.is_none_or(|at| at >= pin.at)
     });
-    if failed || facts.rejects(release, &choice.image.digest) {
+    if failed || rejects(facts, journal, &choice) {
         return nothing(format!("`{}` is pinned, and was rejected; `unpin`, or `release` it", choice.tag));
     }
     match hindrance(inputs, journal, &choice) {
@@ -171,7 +203,7 @@ fn obstacle(
     let tag = &choice.tag;
     let known = journal.record(&choice.release);
     let rejected = known.is_some_and(|record| record.verdict == Verdict::Rejected);
-    if rejected || facts.rejects(&choice.release, &choice.image.digest) {
+    if rejected || rejects(facts, journal, choice) {
         return Some((Skip::Rejected, format!("`{tag}` was rejected; `release` takes that back"), Waits::No));
     }
     hindrance(inputs, journal, choice)

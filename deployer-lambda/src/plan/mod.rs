@@ -12,6 +12,7 @@ pub mod desired;
 mod draft;
 mod intent;
 mod people;
+pub mod target;
 pub mod text;
 
 use std::collections::BTreeSet;
@@ -22,6 +23,7 @@ use crate::policy::Policy;
 use crate::release::{Digest, Moment, ReleaseId, RevisionArn};
 pub use crate::rules::{Rule, Rules};
 use draft::Draft;
+use target::{Grounds, Standing};
 
 pub use intent::LEASE_MS;
 
@@ -129,6 +131,8 @@ pub enum Happened {
         to: ReleaseId,
         words: String,
         retry_at: Moment,
+        /// No other target is left: newer images come in again.
+        gives_up: bool,
     },
     /// It takes long; nothing is concluded from that.
     Slow {
@@ -270,36 +274,30 @@ fn note_push(draft: &mut Draft, inputs: &Inputs<'_>, facts: &Facts<'_>) {
     }
 }
 
-impl Facts<'_> {
-    /// Whether the ledger rejects this release or its image.
-    fn rejects(&self, release: &ReleaseId, digest: &Digest) -> bool {
-        self.rejected.contains(release.as_str()) || self.rejected.contains(digest.as_str())
+impl<'a> Facts<'a> {
+    fn grounds(&self) -> Grounds<'a> {
+        Grounds { images: self.images, rejected: self.rejected, inactive: self.inactive }
     }
 
-    /// Whether the release may be gone back to: not rejected, and able to run.
-    fn is_target(&self, record: &Record) -> bool {
-        !self.rejects(&record.release, &record.digest) && self.can_run(record)
+    /// Whether the release may not run.
+    fn rejects(&self, journal: &Journal, record: &Record) -> bool {
+        self.grounds().rejects(journal, record)
+    }
+
+    /// Whether the release may be gone back to.
+    fn is_target(&self, journal: &Journal, record: &Record) -> bool {
+        self.grounds().standing(journal, record) == Standing::Target
     }
 
     /// Whether the release could run again: its image in the registry, its revision registered.
     fn can_run(&self, record: &Record) -> bool {
-        let registered = record.revision.as_ref().is_some_and(|arn| !self.inactive.contains(arn));
-        registered && self.images.iter().any(|image| image.digest == record.digest)
+        self.grounds().running(record) == Standing::Target
     }
-}
 
-/// The proven release to go back to from `from`: the newest healthy one, else the newest quiet one, that can run.
-fn target<'j>(journal: &'j Journal, facts: &Facts<'_>, from: &ReleaseId) -> Option<&'j Record> {
-    use crate::journal::Verdict;
-    let proven = |verdict: Verdict| {
-        journal
-            .releases
-            .iter()
-            .filter(|record| record.verdict == verdict && record.release != *from)
-            .filter(|record| facts.is_target(record))
-            .max_by_key(|record| record.verdict_at)
-    };
-    proven(Verdict::Healthy).or_else(|| proven(Verdict::Quiet))
+    /// The proven release to go back to from `from`.
+    fn target<'j>(&self, journal: &'j Journal, from: &ReleaseId) -> Option<&'j Record> {
+        self.grounds().choose(journal, from, &[])
+    }
 }
 
 #[cfg(test)]

@@ -1,5 +1,8 @@
 use std::collections::BTreeSet;
 
+mod back;
+mod words;
+
 use super::text::text;
 use super::*;
 use crate::journal::{Freeze, GoingBack, Intent, Pin, Stopped, Verdict, Wanted};
@@ -90,6 +93,10 @@ fn exited(number: u32, letter: &str, code: i32, minutes_ago: i64) -> Task {
         ..Stop::default()
     };
     task(number, letter, TaskState::Stopped(stop))
+}
+
+fn pin(letter: &str) -> Pin {
+    Pin { release: release(letter), digest: Some(digest(letter)), by: "ann".to_owned(), at: NOW }
 }
 
 impl Case {
@@ -272,6 +279,7 @@ fn going_back() -> Case {
         pointed_at: Some(Moment(NOW.0 - 4 * MINUTE)),
         failed_times: 0,
         retry_at: None,
+        failed: Vec::new(),
     });
     case.service().revision = arn(41);
     case.service().own_rollback = false;
@@ -481,7 +489,7 @@ fn a_freeze_holds_new_releases_and_lets_a_way_back_go_on() {
 fn a_pinned_release_is_deployed_once_and_after_its_failure_not_again() {
     let mut case = Case::at_rest();
     case.images().insert(0, image("b", "v0.9.0"));
-    case.journal().pin = Some(Pin { release: release("b"), by: "ann".to_owned(), at: NOW });
+    case.journal().pin = Some(pin("b"));
     assert_eq!(case.plan().action, Some(Action::Register { release: release("b") }));
     case.reject("release-b");
     let plan = case.plan();

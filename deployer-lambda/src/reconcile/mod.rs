@@ -75,7 +75,11 @@ pub async fn see(world: &World<'_>, details: bool) -> Result<Seen, CallError> {
         // What a person pinned may be older than all that is looked at closely.
         let pin = journal.as_ref().and_then(|(journal, _)| journal.pin.as_ref());
         let pinned = pin.and_then(|pin| {
-            let made_by = |image: &&Image| (world.release_of)(&image.digest) == pin.release;
+            // A pin of an older build knows no digest.
+            let made_by = |image: &&Image| match &pin.digest {
+                Some(digest) => image.digest == *digest,
+                None => (world.release_of)(&image.digest) == pin.release,
+            };
             images.iter().find(made_by).map(|image| image.digest.clone())
         });
         pinned.into_iter().chain(desired::admitted(world.policy, images)).collect()

@@ -122,9 +122,12 @@ impl<'a> Scene<'a> {
                 retry_at: *retry_at,
                 end: self.end(release),
             },
-            Happened::WayBackFailed { to, words, retry_at } => {
-                Happening::WayBackFailed { to: self.subject(to)?, why: words, retry_at: *retry_at }
-            }
+            Happened::WayBackFailed { to, words, retry_at, gives_up } => Happening::WayBackFailed {
+                to: self.subject(to)?,
+                why: words,
+                retry_at: *retry_at,
+                gives_up: *gives_up,
+            },
             Happened::Slow { release, words } => {
                 let pointed_at = self.record(release)?.pointed_at?;
                 let minutes = self.seen.at.since_ms(pointed_at) / 60_000;

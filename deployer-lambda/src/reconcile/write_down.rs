@@ -5,6 +5,7 @@
 //! Neighbours: command before it, the loop after it. The simulation runs this very code.
 
 use super::{World, plan_of, see};
+use crate::apply::store;
 use crate::command::{Answer, Facts, Refusal, answer};
 use crate::event::Command;
 use crate::journal::{FORMAT, Journal};
@@ -68,7 +69,7 @@ pub async fn write_down(
         journal.revision += 1;
         journal.updated_at = seen.at;
         let over = seen.journal.as_ref().map(|(_, tag)| tag);
-        if world.act.journals.write(&journal, over).await? != Written::Changed {
+        if store(&mut journal, over, world.act.journals).await? != Written::Changed {
             return Ok(WrittenDown::Written(said));
         }
     }

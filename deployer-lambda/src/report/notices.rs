@@ -159,6 +159,8 @@ pub enum Happening<'a> {
         to: Subject<'a>,
         why: &'a str,
         retry_at: Moment,
+        /// No other proven release is left to try.
+        gives_up: bool,
     },
     RolloutSlow {
         release: Subject<'a>,
@@ -216,7 +218,9 @@ pub fn notice(happening: &Happening<'_>, at: &Whereabouts, id: u64, now: Moment)
         Happening::Drift { expected, found, is_put_right } => drift(at, expected, found, is_put_right),
         Happening::Displaced { release, why } => displaced(at, release, bare(why)),
         Happening::Held { release, why } => held(at, release, bare(why)),
-        Happening::WayBackFailed { to, why, retry_at } => way_back_failed(at, to, bare(why), retry_at),
+        Happening::WayBackFailed { to, why, retry_at, gives_up } => {
+            way_back_failed(at, to, bare(why), retry_at, gives_up)
+        }
         Happening::RolloutSlow { release, minutes, reason } => slow(at, release, minutes, reason),
         Happening::StuckWayBack { from, to, since, why } => stuck(at, from, to, since, bare(why)),
         Happening::Refused { why, is_denied } => refused(at, bare(why), is_denied),
@@ -319,12 +323,21 @@ fn refused(at: &Whereabouts, why: &str, is_denied: bool) -> Words {
     }
 }
 
-fn way_back_failed(at: &Whereabouts, to: Subject<'_>, why: &str, retry_at: Moment) -> Words {
+fn way_back_failed(at: &Whereabouts, to: Subject<'_>, why: &str, retry_at: Moment, gives_up: bool) -> Words {
+    let when = rfc3339(retry_at);
+    let did = if gives_up {
+        format!(
+            "No other proven release is left to go back to. It is tried again at {when} and later on; a newer image is \
+             released as soon as it is pushed."
+        )
+    } else {
+        format!("It is tried again at {when}, and nothing else is done meanwhile.")
+    };
     Words {
         urgency: Urgency::Page,
         subject: format!("going back to {} failed", to.called()),
         happened: format!("{} was proven here before, and did not come up again: {why}.", to.whole()),
-        did: format!("It is tried again at {}, and nothing else is done meanwhile.", rfc3339(retry_at)),
+        did,
         look: looks(at, None),
         commands: vec![
             ("how it stands now", at.status()),

@@ -99,6 +99,7 @@ fn every_kind_of_fault_really_fires() {
         "reply lost",
         "request lost",
         "revision deregistered",
+        "rollback typed while ECS goes back",
         "spot interruption",
         "throttled",
     ] {

@@ -64,6 +64,8 @@ pub struct Rates {
     pub event_doubled: u64,
     pub event_late: u64,
     pub slow: u64,
+    /// Somebody types `rollback` when he reads that ECS goes back by itself.
+    pub answered: u64,
 }
 
 /// Counted, so that a simulation in which nothing happens is found out.

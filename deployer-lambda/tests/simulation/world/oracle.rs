@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use deployer::journal::{Action, Intent, Journal, Record, Verdict};
+use deployer::journal::{Action, GoingBack, Intent, Journal, Pin, Record, Verdict};
 use deployer::observe::facts::TaskState;
 use deployer::plan::LEASE_MS;
 use deployer::policy::{Admitted, Supersede};
@@ -117,11 +117,31 @@ pub fn written(state: &mut State, before: Option<&Journal>, after: &Journal, wri
 fn by_person(state: &mut State, before: Option<&Journal>, after: &Journal) {
     let oracle = &mut state.oracle;
     oracle.asked.extend(after.pin.iter().map(|pin| pin.release.0.clone()));
+    // The image is what is pinned, whatever the templates make of it.
+    let pinned = after.pin.iter().filter_map(|pin| pin.digest.as_ref());
+    oracle.asked.extend(pinned.flat_map(|digest| (0..2).map(|build| templates::release_of(build, digest).0)));
     oracle.people_rejected.extend(after.wanted_rejects.iter().map(|wanted| wanted.what.clone()));
     if let Some(back) = after.going_back.as_ref().filter(|_| before.is_none_or(|b| b.going_back.is_none())) {
         oracle.asked.insert(back.to.0.clone());
         oracle.people_rejected.extend(back.rejects.clone());
+        let back = back.clone();
+        never_what_ecs_goes_back_to(state, &back);
     }
+}
+
+/// Whoever types `rollback` while ECS goes back by itself wants what ECS leaves to be gone.
+fn never_what_ecs_goes_back_to(state: &mut State, back: &GoingBack) {
+    let Some(s) = state.ecs.service(SERVICE) else { return };
+    let primary = s.primary();
+    if !primary.is_rollback || primary.state != local::ecs::RolloutState::InProgress {
+        return;
+    }
+    let to = state.release_at(primary.definition).unwrap_or_default().to_owned();
+    let by_rollback = back.reason.contains("so I want it");
+    if by_rollback && back.from.as_str() == to {
+        state.violated(|| format!("a rollback rejects {to}, to which ECS goes back by itself"));
+    }
+    state.fire("rollback typed while ECS goes back");
 }
 
 fn by_deployer(state: &mut State, before: Option<&Journal>, after: &Journal) {
@@ -274,7 +294,8 @@ fn deploys(state: &mut State, before: &Journal, after: &Journal, release: &Relea
         let other = other.release.clone();
         state.violated(|| format!("{release} is deployed while {other} is under proof"));
     }
-    if before.current.as_ref() == Some(release) && before.candidate.as_ref() != Some(release) {
+    // What is current is nothing new, and may be deployed again at any time.
+    if before.current.as_ref() == Some(release) {
         return;
     }
     if after.candidate.as_ref() != Some(release) {
@@ -288,13 +309,17 @@ fn deploys(state: &mut State, before: &Journal, after: &Journal, release: &Relea
     if before.stopped.is_some() {
         state.violated(|| format!("{release} is deployed although the service was stopped"));
     }
-    if before.pin.as_ref().is_some_and(|pin| pin.release != *release) {
+    if before.pin.as_ref().is_some_and(|pin| !means(state, pin, release)) {
         state.violated(|| format!("{release} is deployed although another is pinned"));
     }
     if made(state, release.as_str()).is_some_and(|image| !image.runs_here()) {
         state.violated(|| format!("{release} is deployed, and has no image for this platform"));
     }
     newer(state, before, after, release);
+}
+
+fn means(state: &State, pin: &Pin, release: &ReleaseId) -> bool {
+    made(state, release.as_str()).is_some_and(|image| pin.means(release, &image.digest))
 }
 
 /// Nothing older than what was proven is deployed, unless a person asks for it.
@@ -495,9 +520,7 @@ pub fn unsettled(state: &State) -> Option<String> {
             let image = made(state, pin.release.as_str());
             let fits = image.is_some_and(|image| image.is_sound(&state.policy));
             let now = image.map(|image| templates::release_of(state.build, &image.digest));
-            let same = now.as_ref() == Some(&pin.release);
-            let rejected = names_of(state, &pin.release).iter().any(|name| state.ledger.contains(name));
-            (fits && same && !rejected).then(|| pin.release.clone())
+            now.filter(|now| fits && !names_of(state, now).iter().any(|name| state.ledger.contains(name)))
         }
         None => want,
     };

@@ -180,6 +180,7 @@ fn write(state: &mut State, gentle: bool) {
         event_doubled: rng.pick(&[0, 300]),
         event_late: rng.pick(&[0, 300]),
         slow: rng.pick(&[0, 100, 400]),
+        answered: 60,
     };
     let policy = &mut state.policy;
     policy.order = if rng.permille(200) { Order::PushTime } else { Order::Version };

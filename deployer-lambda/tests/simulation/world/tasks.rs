@@ -181,11 +181,21 @@ impl State {
         self.report(task, report);
     }
 
+    /// ECS tells everybody that a deployment failed; somebody may answer at once.
+    fn somebody_reads_that(&mut self) {
+        let goes_back = self.ecs.service(super::SERVICE).is_some_and(|service| service.primary().is_rollback);
+        if goes_back && self.chaos && self.rng.permille(self.rates.answered) {
+            let after = self.rng.within(super::SECOND, super::MINUTE);
+            self.later(after, super::calendar::Due::Person(super::people::Wish::Rollback));
+        }
+    }
+
     pub fn event(&mut self, event: &Event) {
         match &event.kind {
             EventKind::Deployment { what, reason, .. } => {
                 self.say(|_| format!("ECS: {} {reason}", what.name()));
                 self.deliver(Hint::Deployment { name: what.name().to_owned() });
+                self.somebody_reads_that();
             }
             EventKind::Action(_) => self.deliver(Hint::Service { name: "SERVICE_STEADY_STATE".to_owned() }),
             // There are many of them, and each says the same: look.
