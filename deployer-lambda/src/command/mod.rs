@@ -18,7 +18,7 @@ use serde_json::{Map, Value, json};
 
 pub use back::{is_proven, is_rejected, newest_first};
 pub use name::{Named, find};
-pub use show::{Side, diff};
+pub use show::{Side, decision, diff};
 
 use crate::event::{Command, Verb};
 use crate::journal::Journal;

@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use super::text::text;
+use super::text::lines;
 use super::*;
 use crate::journal::{Freeze, GoingBack, Intent, Pin, Stopped, Verdict, Wanted};
 use crate::observe::facts::{
@@ -179,7 +179,7 @@ impl Case {
     }
 
     fn text(&self) -> String {
-        text(&self.plan(), &self.observed)
+        lines(&self.plan().decision).join("\n")
     }
 }
 

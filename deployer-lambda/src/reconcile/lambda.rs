@@ -13,6 +13,7 @@ use super::{Outcome, Teller, World, WrittenDown, run, write_down};
 use crate::apply::{self, Templated};
 use crate::aws::{Aws, Datum as AwsDatum, LedgerFence, Target, Unit as AwsUnit, signature, surroundings};
 use crate::clock::{Clock, SystemClock};
+use crate::command;
 use crate::event::{Command, Hint, Place, Woken};
 use crate::journal::store::JournalObject;
 use crate::observe;
@@ -215,11 +216,5 @@ impl Reconcile for Function {
 }
 
 fn told(decisions: &[Decision]) -> Value {
-    decisions
-        .iter()
-        .map(|decision| {
-            json!({"what": decision.what, "why": decision.why, "next": decision.next, "undo": decision.undo,
-                "release": decision.release})
-        })
-        .collect()
+    decisions.iter().map(command::decision).collect()
 }
