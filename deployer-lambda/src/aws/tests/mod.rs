@@ -505,6 +505,7 @@ async fn an_idle_look_at_a_thousand_images_costs_six_calls() {
         journal: Some(&journal),
         admits: &admits,
         alarm_names: &["damage".to_owned()],
+        platform: "linux/arm64",
         scans: false,
         details: false,
     };
