@@ -90,7 +90,7 @@ const DEPLOYER: &[Row] = &[
     ("render", &["fault", "journal", "release"]),
     ("apply", &["journal", "observe", "plan", "release", "render"]),
     // Who keeps the ports. Of render it knows the name of a tag.
-    ("aws", &["apply", "journal", "observe", "policy", "release", "render"]),
+    ("aws", &["apply", "journal", "observe", "policy", "release", "render", "report"]),
     // Who speaks to people.
     ("command", &["clock", "event", "journal", "observe", "plan", "policy", "release", "render"]),
     ("report", &["clock", "event", "journal", "observe", "plan", "policy", "release"]),
