@@ -113,6 +113,7 @@ mod tests {
         let decision = Decision {
             release: Some(ReleaseId::from("0123456789abcdef")),
             what: "point service shop-events at shop-events:42".to_owned(),
+            change: "~ task definition shop-events:41 -> shop-events:42".to_owned(),
             why: "v1.4.0 is the newest image that the policy admits".to_owned(),
             next: "wait for ECS".to_owned(),
             undo: Some("point it at shop-events:41".to_owned()),
@@ -127,6 +128,7 @@ mod tests {
         assert_eq!(lines.len(), 2, "{text}");
         for (field, value) in [
             ("message", "point service shop-events at shop-events:42"),
+            ("change", "~ task definition shop-events:41 -> shop-events:42"),
             ("why", "v1.4.0 is the newest image that the policy admits"),
             ("next", "wait for ECS"),
             ("undo", "point it at shop-events:41"),

@@ -9,9 +9,11 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_cloudwatch::types::{ComparisonOperator, StateValue, Statistic};
 use aws_sdk_ecs::config::{Credentials, SharedCredentialsProvider};
 use deployer::apply::ports::{Deploy as _, Keeper as _, Notifier as _};
-use deployer::aws::{Aws, Datum, Target, Unit};
+use deployer::aws::{Aws, Target};
 use deployer::observe::ports::{Alarms as _, CallFault, Cluster as _, Registry as _};
 use deployer::release::{Digest, Moment, ReleaseId};
+use deployer::report::names::Unit;
+use deployer::report::{Batch, Datum};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -212,10 +214,9 @@ async fn alarms_metrics_and_a_notice() {
     let stall = alarms.iter().find(|alarm| alarm.name == names[1]).expect("it is told");
     assert!(!stall.in_alarm);
 
-    let dimensions = vec![("Pipeline", name.clone())];
-    let at = Moment(damage.since.0);
-    let datum = Datum { name: "Rollbacks", value: 1.0, unit: Unit::Count, dimensions, at };
-    aws.put_metrics("Landfall/Test", &[datum]).await.expect("taken");
+    let (pipeline, at) = (name.clone(), Moment(damage.since.0));
+    let rollbacks = Datum { name: "Rollbacks", reason: None, unit: Unit::Count, values: vec![1.0] };
+    aws.put_metrics("Landfall/Test", &Batch { pipeline, at, data: vec![rollbacks] }).await.expect("taken");
     let listed = cloudwatch.list_metrics().namespace("Landfall/Test").metric_name("Rollbacks").send().await;
     let listed = listed.expect("answered");
     let ours = listed.metrics().iter().filter(|metric| {

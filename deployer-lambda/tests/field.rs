@@ -130,6 +130,20 @@ fn an_older_build_does_not_win_a_race() {
 }
 
 #[test]
+fn newer_images_for_other_machines_hide_no_good_one() {
+    let mut sim = told_with(&[(0, "v1.0.0", GOOD)], |state| {
+        // The five newest cannot run here; the sixth can.
+        for (number, tag) in (2..).zip(["v1.7.0", "v1.6.0", "v1.5.0", "v1.4.0", "v1.3.0", "v1.2.0"]) {
+            let image = Made::new(number, tag, GOOD).multi(number, tag == "v1.2.0");
+            state.later(30 * MINUTE + SECOND, Due::Push(image));
+        }
+    });
+    run(&mut sim, 90);
+    assert_eq!(journal(&sim).current, Some(release(7)), "{}", sim.log().join("\n"));
+    assert_eq!((2..7).filter_map(|number| verdict(&sim, number)).count(), 0, "none of the others was tried");
+}
+
+#[test]
 fn a_crash_loop_trips_within_minutes() {
     let mut sim = told(&[(0, "v1.0.0", GOOD), (30, "v1.1.0", Behaviour::Crashes(1))]);
     run(&mut sim, 40);

@@ -9,10 +9,12 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use deployer::apply::ports::{Deploy as _, Keeper as _, Notifier as _};
-use deployer::aws::{Aws, Datum, Target, Unit};
+use deployer::aws::{Aws, Target};
 use deployer::observe::facts::{Health, RolloutState, Scan, TaskState};
 use deployer::observe::ports::{Alarms as _, CallFault, Cluster as _, Registry as _};
 use deployer::release::{Digest, Moment, RevisionArn};
+use deployer::report::names::Unit;
+use deployer::report::{Batch, Datum};
 use local::cloud::image::{self, Known};
 use local::cloud::{Cloud, Outlets, serve};
 use local::ecs::{Config, TaskCommand, TaskReport};
@@ -194,14 +196,9 @@ async fn metrics_are_kept_and_an_alarm_goes_off_and_is_told_of() {
     let names = ["shop-damage".to_owned(), "unknown".to_owned()];
     let before = scene.aws.alarms(&names).await.unwrap();
     assert_eq!((before.len(), before[0].in_alarm), (1, false));
-    let datum = |value| Datum {
-        name: "Damage",
-        value,
-        unit: Unit::Count,
-        dimensions: vec![("Pipeline", "shop".into())],
-        at: Moment(1_790_000_000_000),
-    };
-    scene.aws.put_metrics("Landfall", &[datum(0.0), datum(2.0)]).await.unwrap();
+    let damage = Datum { name: "Damage", reason: None, unit: Unit::Count, values: vec![0.0, 2.0] };
+    let (pipeline, at) = ("shop".to_owned(), Moment(1_790_000_000_000));
+    scene.aws.put_metrics("Landfall", &Batch { pipeline, at, data: vec![damage] }).await.unwrap();
     let after = scene.aws.alarms(&names).await.unwrap();
     assert!(after[0].in_alarm && after[0].since > Moment(0));
     let told = scene.events("CloudWatch Alarm State Change");

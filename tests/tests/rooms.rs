@@ -89,11 +89,11 @@ const DEPLOYER: &[Row] = &[
     ("plan", &["journal", "judge", "observe", "policy", "release", "rules"]),
     ("render", &["fault", "journal", "release"]),
     ("apply", &["journal", "observe", "plan", "release", "render"]),
-    // Who keeps the ports. Of render it knows the name of a tag.
-    ("aws", &["apply", "journal", "observe", "policy", "release", "render"]),
     // Who speaks to people.
     ("command", &["clock", "event", "journal", "observe", "plan", "policy", "release", "render"]),
     ("report", &["clock", "event", "journal", "observe", "plan", "policy", "release"]),
+    // Who keeps the ports. Of render it knows the name of a tag, of report the metrics that it sends.
+    ("aws", &["apply", "journal", "observe", "policy", "release", "render", "report"]),
     // Its test shows a decision's line.
     ("logs", &["plan", "release", "report"]),
     // Who drives.

@@ -200,6 +200,7 @@ fn plan(journal: Option<Journal>, action: Option<Action>) -> Plan {
     let decision = Decision {
         release: None,
         what: "x".to_owned(),
+        change: "= x".to_owned(),
         why: "y".to_owned(),
         next: "z".to_owned(),
         undo: None,

@@ -1,7 +1,7 @@
 //! Cloudwatch: the state of alarms, and metrics.
 //!
 //! Order: a metric is sent once: a second time would be counted twice.
-//! Neighbours: aws; which metrics there are is not decided here.
+//! Neighbours: aws; which metrics there are is report's to say.
 
 use async_trait::async_trait;
 use aws_sdk_cloudwatch::types::{AlarmType, Dimension, MetricDatum, StandardUnit, StateValue};
@@ -10,28 +10,13 @@ use super::{Aws, Call, moment, once, patiently};
 use crate::observe::facts::Alarm;
 use crate::observe::ports::{Alarms, CallError};
 use crate::release::Moment;
+use crate::report::metrics::{Batch, Datum};
+use crate::report::names::{self, Unit};
 
 /// Source: "DescribeAlarms".
 const ALARMS_A_CALL: usize = 100;
 /// Source: "PutMetricData".
 const DATA_A_CALL: usize = 1000;
-
-/// One value of one metric.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Datum {
-    pub name: &'static str,
-    pub value: f64,
-    pub unit: Unit,
-    /// Name and value; the closed ones of the metrics' table.
-    pub dimensions: Vec<(&'static str, String)>,
-    pub at: Moment,
-}
-
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Unit {
-    Count,
-    Seconds,
-}
 
 #[async_trait]
 impl Alarms for Aws {
@@ -65,12 +50,13 @@ impl Alarms for Aws {
 
 impl Aws {
     /// Sends metrics; nothing to send is no call.
-    pub async fn put_metrics(&self, namespace: &str, data: &[Datum]) -> Result<(), CallError> {
+    pub async fn put_metrics(&self, namespace: &str, batch: &Batch) -> Result<(), CallError> {
         let config = || aws_sdk_cloudwatch::Config::builder().retry_config(once());
+        let data: Vec<MetricDatum> = batch.data.iter().flat_map(|datum| data(batch, datum)).collect();
         for data in data.chunks(DATA_A_CALL) {
             patiently(|| async {
                 let request = self.cloudwatch.put_metric_data().namespace(namespace);
-                let request = request.set_metric_data(Some(data.iter().map(datum).collect()));
+                let request = request.set_metric_data(Some(data.to_vec()));
                 let sent = request.customize().config_override(config()).send().await;
                 sent.map(drop).map_err(|error| Call::PutMetricData.failed(namespace, error))
             })
@@ -89,18 +75,19 @@ fn alarm_of(name: Option<&str>, state: Option<&StateValue>, since: Option<Moment
     }
 }
 
-fn datum(datum: &Datum) -> MetricDatum {
+/// One for each value.
+fn data(batch: &Batch, datum: &Datum) -> impl Iterator<Item = MetricDatum> {
     let unit = match datum.unit {
         Unit::Count => StandardUnit::Count,
         Unit::Seconds => StandardUnit::Seconds,
     };
-    let dimensions =
-        datum.dimensions.iter().map(|(name, value)| Dimension::builder().name(*name).value(value).build());
-    MetricDatum::builder()
+    let dimension = |name: &str, value: &str| Dimension::builder().name(name).value(value).build();
+    let dimensions = std::iter::once(dimension(names::PIPELINE, &batch.pipeline));
+    let dimensions = dimensions.chain(datum.reason.map(|reason| dimension(names::REASON, reason)));
+    let whole = MetricDatum::builder()
         .metric_name(datum.name)
-        .value(datum.value)
         .unit(unit)
-        .timestamp(aws_sdk_cloudwatch::primitives::DateTime::from_millis(datum.at.0))
-        .set_dimensions(Some(dimensions.collect()))
-        .build()
+        .timestamp(aws_sdk_cloudwatch::primitives::DateTime::from_millis(batch.at.0))
+        .set_dimensions(Some(dimensions.collect()));
+    datum.values.iter().map(move |value| whole.clone().value(*value).build())
 }

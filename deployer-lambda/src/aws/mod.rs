@@ -2,7 +2,7 @@
 //!
 //! Order: a call that changes something is sent once, and again only where nothing happened (throttled); a refusal is
 //! believed only from the only try. Reads are sent up to three times.
-//! Neighbours: the ports of observe and apply. The only room that knows the SDKs; it decides nothing.
+//! Neighbours: the ports of observe and apply, the metrics of report. The only room that knows the SDKs; it decides nothing.
 
 mod body;
 mod calls;
@@ -23,7 +23,6 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
 
 pub use calls::{ACTIONS, Call};
-pub use cloudwatch::{Datum, Unit};
 pub use error::AwsError;
 pub use fence::{LedgerFence, signature};
 

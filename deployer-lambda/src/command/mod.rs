@@ -17,7 +17,7 @@ mod tests;
 use serde_json::{Map, Value, json};
 
 pub use name::{Named, find};
-pub use show::{Side, diff};
+pub use show::{Side, decision, diff};
 
 use crate::event::{Command, Verb};
 use crate::journal::Journal;

@@ -10,8 +10,8 @@ use super::{Answer, Facts, Refusal, known};
 use crate::clock::rfc3339;
 use crate::journal::Record;
 use crate::observe::facts::{Image, Known, Scan, Service, TaskState};
-use crate::plan::Decision;
 use crate::plan::target::is_rejected;
+use crate::plan::{Decision, text};
 use crate::release::{Digest, Moment, ReleaseId};
 
 /// Releases in a `status`.
@@ -33,7 +33,7 @@ pub fn status(facts: &Facts<'_>) -> Answer {
     let mut add = |name: &str, value: Value| details.insert(name.to_owned(), value);
     add("runs", runs);
     add("candidate", candidate.map_or(Value::Null, |record| brief(record, facts.now)));
-    add("next", facts.decision.map_or(Value::Null, next));
+    add("next", facts.decision.map_or(Value::Null, self::decision));
     if let Some(back) = &journal.going_back {
         let began = rfc3339(back.begun_at);
         add("going_back", json!({"from": back.from, "to": back.to, "since": began, "why": back.reason}));
@@ -159,12 +159,12 @@ fn brief(record: &Record, now: Moment) -> Value {
     brief
 }
 
-fn next(decision: &Decision) -> Value {
+/// A decision as answers show it: for people its text.
+pub fn decision(decision: &Decision) -> Value {
     json!({
         "what": decision.what,
         "why": decision.why,
-        "next": decision.next,
-        "undo": decision.undo,
+        "text": text::lines(decision),
         "release": decision.release,
     })
 }
@@ -205,9 +205,7 @@ pub fn history(facts: &Facts<'_>, limit: Option<usize>) -> Answer {
 pub fn plan(facts: &Facts<'_>) -> Answer {
     match facts.decision {
         None => Answer::nothing("nothing is planned"),
-        Some(decision) => {
-            Answer::shows(format!("{}: {}", decision.what, decision.why), json!({"plan": next(decision)}))
-        }
+        Some(next) => Answer::shows(format!("{}: {}", next.what, next.why), json!({"plan": decision(next)})),
     }
 }
 
@@ -265,10 +263,7 @@ pub fn differences(facts: &Facts<'_>, what: Option<&str>) -> Result<Answer, Refu
 /// What differs between two releases, key by key.
 pub fn diff(from: &Side, to: &Side) -> Answer {
     if from.release == to.release {
-        return Answer::shows(
-            format!("no difference: release {} runs", from.release),
-            json!({"changes": []}),
-        );
+        return Answer::shows(format!("no difference: release {} runs", from.release), json!({"text": []}));
     }
     let mut changes = Vec::new();
     let mut untold = Vec::new();
@@ -291,8 +286,9 @@ pub fn diff(from: &Side, to: &Side) -> Answer {
     let said = format!("{image}, {} keys differ", changes.len());
     let left_out = changes.len().saturating_sub(CHANGES_MAX);
     changes.truncate(CHANGES_MAX);
+    changes.insert(0, text::image(&from.digest, &to.digest));
     let side = |side: &Side| json!({"release": side.release, "digest": side.digest, "tags": side.tags});
-    let mut details = json!({"from": side(from), "to": side(to), "changes": changes});
+    let mut details = json!({"from": side(from), "to": side(to), "text": changes});
     if let Value::Object(fields) = &mut details {
         if !untold.is_empty() {
             fields.insert("unknown".to_owned(), json!(untold));
@@ -304,7 +300,7 @@ pub fn diff(from: &Side, to: &Side) -> Answer {
     Answer::shows(said, details)
 }
 
-/// Adds a line for each leaf that differs: `task definition.containerDefinitions[worker].cpu: 256 -> 512`.
+/// Adds a line for each leaf that differs: `~ task definition.containerDefinitions[worker].cpu: 256 -> 512`.
 fn changed(path: &str, before: Option<&Value>, after: Option<&Value>, changes: &mut Vec<String>) {
     match (before, after) {
         (before, after) if before == after => {}
@@ -323,8 +319,7 @@ fn changed(path: &str, before: Option<&Value>, after: Option<&Value>, changes: &
             }
         }
         (before, after) => {
-            let shown = |value: Option<&Value>| value.map_or_else(|| "none".to_owned(), Value::to_string);
-            changes.push(format!("{path}: {} -> {}", shown(before), shown(after)));
+            changes.push(text::difference(path, before, after));
         }
     }
 }

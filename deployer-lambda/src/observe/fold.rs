@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::facts::{Child, Image, Scan};
-use super::{ADOPTEES_MAX, CANDIDATES_MAX};
+use super::{CANDIDATES_MAX, SCANNED_MAX};
 use crate::journal::{Journal, Record, Verdict};
 use crate::release::Digest;
 
@@ -27,8 +27,7 @@ pub(super) fn candidates(
         });
         by_digest || by_release
     };
-    let most = if journal.is_some() { CANDIDATES_MAX } else { ADOPTEES_MAX };
-    admitted.iter().filter(|digest| !is_rejected(digest)).take(most).cloned().collect()
+    admitted.iter().filter(|digest| !is_rejected(digest)).take(CANDIDATES_MAX).cloned().collect()
 }
 
 /// Indexes whose platforms must be asked for: of candidates, and of what is under way, as far as no record knows them.
@@ -73,10 +72,18 @@ pub(super) fn fold(
     kept
 }
 
-/// Of candidates: what DescribeImages told no scan of. The platforms' images where it is an index.
-pub(super) fn unscanned(images: &[Image], candidates: &[Digest]) -> Vec<Digest> {
-    let pending =
-        images.iter().filter(|image| image.scan == Scan::Pending && candidates.contains(&image.digest));
+/// Of the newest candidates that run on `platform`: what DescribeImages told no scan of. The platforms' images where it
+/// is an index.
+pub(super) fn unscanned(images: &[Image], candidates: &[Digest], platform: &str) -> Vec<Digest> {
+    let runs_here = |image: &&Image| match image.children.as_deref() {
+        None | Some([]) => true,
+        Some(children) => children.iter().any(|child| child.runs_on(platform)),
+    };
+    let found = candidates
+        .iter()
+        .filter_map(|digest| images.iter().find(|image| image.digest == *digest))
+        .filter(runs_here);
+    let pending = found.take(SCANNED_MAX).filter(|image| image.scan == Scan::Pending);
     let parts = pending.flat_map(|image| match image.children.as_deref() {
         None | Some([]) => vec![image.digest.clone()],
         Some(children) => children.iter().map(|child| child.digest.clone()).collect(),

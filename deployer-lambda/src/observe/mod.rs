@@ -17,10 +17,11 @@ use self::ports::{Alarms, CallError, Cluster, Registry, Rejections};
 use crate::journal::{Action, Journal, Verdict};
 use crate::release::{Digest, RevisionArn};
 
-/// Of the admitted images that nobody rejected, so many, newest first, are looked at closely: platforms and scans.
-pub const CANDIDATES_MAX: usize = 3;
-/// The same where there is no journal: what runs may be an older one.
-pub const ADOPTEES_MAX: usize = 20;
+/// Of the admitted images that nobody rejected, the platforms of so many, newest first, are read: images that cannot
+/// run here must not hide older ones that can. One call tells them all.
+pub const CANDIDATES_MAX: usize = 20;
+/// Of those that can run here, so many are asked for their scans, newest first: each of their parts costs a call.
+pub const SCANNED_MAX: usize = 3;
 
 /// Proven revisions that are checked to be there still, newest first.
 pub const TARGETS_MAX: usize = 5;
@@ -44,6 +45,8 @@ pub struct Look<'l> {
     pub admits: &'l (dyn Fn(&[Image]) -> Vec<Digest> + Sync),
     /// The alarms that the service's deployments watch.
     pub alarm_names: &'l [String],
+    /// `linux/arm64`: what the task definition runs on.
+    pub platform: &'l str,
     /// Whether the policy gates on scans.
     pub scans: bool,
     /// Tasks and rollouts although nothing is under way: a person asks.
@@ -143,7 +146,7 @@ async fn closely(
     if !look.scans {
         return Ok(images);
     }
-    let unscanned = fold::unscanned(&images, &candidates);
+    let unscanned = fold::unscanned(&images, &candidates, look.platform);
     let scans = scans(world, &unscanned).await?;
     Ok(fold::with_scans(images, &scans))
 }

@@ -147,7 +147,8 @@ fn journal(records: Vec<Record>) -> Journal {
 async fn look(asked: &Asked, journal: Option<&Journal>, scans: bool) -> Observed {
     let world = World { registry: asked, cluster: asked, alarms: asked, rejections: asked };
     let names = ["damage".to_owned()];
-    let look = Look { journal, admits: &admits, alarm_names: &names, scans, details: false };
+    let (platform, details) = ("linux/arm64", false);
+    let look = Look { journal, admits: &admits, alarm_names: &names, platform, scans, details };
     observe(&world, &look).await
 }
 
@@ -297,14 +298,17 @@ async fn kept_is_what_the_policy_admits_and_what_records_name() {
 
 #[tokio::test]
 async fn only_the_newest_unrejected_indexes_are_read() {
-    let images = (1..=9).map(|n| index(&format!("i{n}"), &format!("v{n}"), n)).collect();
-    let children = (1..=9).map(|n| (Digest(format!("i{n}")), vec![child(&format!("c{n}"))])).collect();
-    let rejected = BTreeSet::from(["i9".to_owned(), "r8".to_owned()]);
+    let name = |n: i64| format!("i{n:02}");
+    let images = (1..=30).map(|n| index(&name(n), &format!("v{n}"), n)).collect();
+    let children = (1..=30).map(|n| (Digest(name(n)), vec![child(&format!("c{n}"))])).collect();
+    let rejected = BTreeSet::from(["i30".to_owned(), "r29".to_owned()]);
     let asked = Asked { images, children, rejected, ..Asked::default() };
-    let records = vec![record("r6", "i6", &["c6"]), record("r8", "i8", &["c8"]), record("r1", "i1", &[])];
+    let records =
+        vec![record("r27", "i27", &["c27"]), record("r29", "i29", &["c29"]), record("r1", "i01", &[])];
     let observed = look(&asked, Some(&journal(records)), false).await;
-    // 9 and 8 are rejected, 6 is known; 1 runs and its record does not know its platforms.
-    assert!(asked.calls().contains(&"children i1 i5 i7".to_owned()));
+    // 30 and 29 are rejected, 27 is known; 1 runs and its record does not know its platforms.
+    let read: Vec<String> = [1].into_iter().chain(9..=26).chain([28]).map(name).collect();
+    assert!(asked.calls().contains(&format!("children {}", read.join(" "))));
     let known: Vec<&str> = observed
         .images
         .known()
@@ -313,7 +317,46 @@ async fn only_the_newest_unrejected_indexes_are_read() {
         .filter(|image| image.children.is_some())
         .map(|image| image.digest.as_str())
         .collect();
-    assert_eq!(known, ["i1", "i5", "i6", "i7", "i8"]);
+    let expected: Vec<String> = [1].into_iter().chain(9..=29).map(name).collect();
+    assert_eq!(known, expected);
+}
+
+/// Indexes `i1` to `i6`; the oldest alone runs here.
+fn five_that_run_elsewhere() -> Asked {
+    let on = |n: i64, platform: &str| {
+        let platform = platform.to_owned();
+        (Digest(format!("i{n}")), vec![Child { digest: format!("c{n}").as_str().into(), platform }])
+    };
+    let elsewhere = (2..=6).map(|n| on(n, "linux/amd64"));
+    Asked {
+        images: (1..=6).map(|n| index(&format!("i{n}"), &format!("v{n}"), n)).collect(),
+        children: elsewhere.chain([on(1, "linux/arm64")]).collect(),
+        service: Some(service()),
+        ..Asked::default()
+    }
+}
+
+#[tokio::test]
+async fn five_newest_images_for_other_machines_do_not_hide_a_sixth_for_ours() {
+    let asked = five_that_run_elsewhere();
+    let journal = journal(vec![record("1", "i0", &[])]);
+    let observed = look(&asked, Some(&journal), false).await;
+    let calls = asked.calls();
+    assert_eq!(calls.iter().filter(|call| call.starts_with("children")).count(), 1, "{calls:?}");
+    let sixth = observed.images.known().unwrap().iter().find(|image| image.digest.as_str() == "i1").unwrap();
+    assert!(sixth.children.iter().flatten().any(|child| child.runs_on("linux/arm64")));
+}
+
+#[tokio::test]
+async fn scans_are_asked_for_where_an_image_could_run_and_of_few() {
+    let mut asked = five_that_run_elsewhere();
+    look(&asked, Some(&journal(Vec::new())), true).await;
+    assert!(asked.calls().contains(&"scans c1".to_owned()));
+    for children in asked.children.values_mut().flatten() {
+        children.platform = "linux/arm64".to_owned();
+    }
+    look(&asked, Some(&journal(Vec::new())), true).await;
+    assert!(asked.calls().contains(&"scans c4 c5 c6".to_owned()));
 }
 
 #[tokio::test]

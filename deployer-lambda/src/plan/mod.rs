@@ -65,6 +65,8 @@ pub struct Decision {
     pub release: Option<ReleaseId>,
     /// What is done, or that nothing is: a sentence without a full stop.
     pub what: String,
+    /// The change as one line of [`text`], with its sign: `~ tasks 1 -> 0`.
+    pub change: String,
     pub why: String,
     /// What comes next, or what it waits for.
     pub next: String,
@@ -81,7 +83,8 @@ impl Decision {
         undo: Option<String>,
     ) -> Decision {
         let (release, what) = (release.cloned(), what.into());
-        Decision { release, what, why: why.to_owned(), next: next.to_owned(), undo }
+        // Only the whole plan tells the change.
+        Decision { release, what, change: String::new(), why: why.to_owned(), next: next.to_owned(), undo }
     }
 }
 
@@ -217,6 +220,12 @@ type Step = Option<Plan>;
 
 /// Plans the next step.
 pub fn plan(inputs: &Inputs<'_>) -> Plan {
+    let mut plan = step(inputs);
+    plan.decision.change = text::change(&plan, inputs.observed);
+    plan
+}
+
+fn step(inputs: &Inputs<'_>) -> Plan {
     let facts = match facts(inputs) {
         Ok(facts) => facts,
         Err((what, why)) => {

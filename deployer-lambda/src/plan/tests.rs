@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 mod back;
 mod words;
 
-use super::text::text;
+use super::text::lines;
 use super::*;
 use crate::journal::{Freeze, GoingBack, Intent, Pin, Stopped, Verdict, Wanted};
 use crate::observe::facts::{
@@ -186,7 +186,7 @@ impl Case {
     }
 
     fn text(&self) -> String {
-        text(&self.plan(), &self.observed)
+        lines(&self.plan().decision).join("\n")
     }
 }
 

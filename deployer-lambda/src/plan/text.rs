@@ -1,37 +1,58 @@
 //! Text: a plan as a person reads it, and as a golden test keeps it: one sign a line.
 //!
 //! `+` is new, `~` changes, `-` may not any more, `=` stays; then why, what comes next, and how it is undone.
-//! Neighbours: plan. Pure.
+//! The log, the answers of commands and the golden tests all show this.
+//! Neighbours: plan before it; report, command and reconcile show it. Pure.
 
-use std::fmt::Write as _;
+use serde_json::Value;
 
-use super::Plan;
+use super::{Decision, Plan};
 use crate::journal::{Action, Journal, Record};
 use crate::observe::facts::Observed;
 use crate::release::{Digest, ReleaseId};
 
-/// The plan, in a few lines.
-pub fn text(plan: &Plan, observed: &Observed) -> String {
-    let blank = Journal::default();
-    let journal = plan.journal.as_ref().unwrap_or(&blank);
-    let decision = &plan.decision;
-    let mut text = match &plan.action {
-        Some(action) => change(action, journal, observed),
-        None => format!("= {}", decision.what),
-    };
-    let mut add = |sign: &str, words: &str| {
-        if !words.is_empty() {
-            // Writing into a String never fails.
-            let _ = write!(text, "\n{sign} {words}");
-        }
-    };
-    add("  because:", &decision.why);
-    add("  then:", &decision.next);
-    add("? undo:", decision.undo.as_deref().unwrap_or_default());
-    text
+/// A decision, line by line.
+pub fn lines(decision: &Decision) -> Vec<String> {
+    let more = [
+        ("  because:", decision.why.as_str()),
+        ("  then:", &decision.next),
+        ("? undo:", decision.undo.as_deref().unwrap_or_default()),
+    ];
+    let more = more.iter().filter(|(_, words)| !words.is_empty());
+    std::iter::once(decision.change.clone())
+        .chain(more.map(|(sign, words)| format!("{sign} {words}")))
+        .collect()
 }
 
-fn change(action: &Action, journal: &Journal, observed: &Observed) -> String {
+/// One value that differs between two releases: `~ service.deploymentConfiguration.maximumPercent: 100 -> 200`.
+pub fn difference(path: &str, before: Option<&Value>, after: Option<&Value>) -> String {
+    match (before, after) {
+        (Some(before), Some(after)) => format!("~ {path}: {before} -> {after}"),
+        (None, Some(after)) => format!("+ {path}: {after}"),
+        (Some(before), None) => format!("- {path}: {before}"),
+        (None, None) => format!("= {path}: none"),
+    }
+}
+
+/// From one image to the other, or that it stays.
+pub fn image(from: &Digest, to: &Digest) -> String {
+    if from == to {
+        return format!("= image {}", shown(to));
+    }
+    format!("~ image {} -> {}", shown(from), shown(to))
+}
+
+/// What a plan changes, in one line.
+pub(super) fn change(plan: &Plan, observed: &Observed) -> String {
+    let blank = Journal::default();
+    let journal = plan.journal.as_ref().unwrap_or(&blank);
+    match &plan.action {
+        Some(action) => call(action, journal, observed),
+        None => format!("= {}", plan.decision.what),
+    }
+}
+
+fn call(action: &Action, journal: &Journal, observed: &Observed) -> String {
     let service = observed.service.known().and_then(Option::as_ref);
     match action {
         Action::Register { release } => {
@@ -69,7 +90,6 @@ fn called(journal: &Journal, release: &ReleaseId) -> String {
 /// From the image that runs to this one.
 fn images(journal: &Journal, release: &ReleaseId) -> String {
     let digest = |release: &ReleaseId| journal.record(release).map(|record: &Record| &record.digest);
-    let shown = |digest: &Digest| format!("@sha256:{}", digest.short());
     let current = journal.current.as_ref().filter(|current| *current != release).and_then(digest);
     match (current, digest(release)) {
         (Some(from), Some(to)) if from == to => format!("   image {}", shown(to)),
@@ -77,4 +97,8 @@ fn images(journal: &Journal, release: &ReleaseId) -> String {
         (None, Some(to)) => format!("   image {}", shown(to)),
         (_, None) => String::new(),
     }
+}
+
+fn shown(digest: &Digest) -> String {
+    format!("@sha256:{}", digest.short())
 }

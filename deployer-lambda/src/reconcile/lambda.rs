@@ -11,8 +11,9 @@ use uuid::Uuid;
 
 use super::{Outcome, Teller, World, WrittenDown, run, write_down};
 use crate::apply::{self, Templated};
-use crate::aws::{Aws, Datum as AwsDatum, LedgerFence, Target, Unit as AwsUnit, signature, surroundings};
+use crate::aws::{Aws, LedgerFence, Target, signature, surroundings};
 use crate::clock::{Clock, SystemClock};
+use crate::command;
 use crate::event::{Command, Hint, Place, Woken};
 use crate::journal::store::JournalObject;
 use crate::observe;
@@ -20,7 +21,7 @@ use crate::plan::{Decision, Rules, Tally};
 use crate::policy::Policy;
 use crate::release::{Digest, Moment, ReleaseId};
 use crate::render::{Templates, deployment_alarms, render};
-use crate::report::{self, Beside, names};
+use crate::report::{self, Beside};
 use crate::serve::{Fault, Reconcile};
 use crate::settings::{self, Loaded, Settings};
 
@@ -171,27 +172,7 @@ impl Function {
     async fn count(&self, tallies: &[Tally], beside: Beside) {
         let batch = report::batch(&self.settings.pipeline, tallies, beside, self.clock.now());
         let Some(batch) = batch else { return };
-        let data: Vec<AwsDatum> = batch
-            .data
-            .iter()
-            .flat_map(|datum| {
-                let mut dimensions = vec![(names::PIPELINE, batch.pipeline.clone())];
-                dimensions.extend(datum.reason.map(|reason| (names::REASON, reason.to_owned())));
-                let unit = match datum.unit {
-                    names::Unit::Count => AwsUnit::Count,
-                    names::Unit::Seconds => AwsUnit::Seconds,
-                };
-                let at = batch.at;
-                datum.values.iter().map(move |value| AwsDatum {
-                    name: datum.name,
-                    value: *value,
-                    unit,
-                    dimensions: dimensions.clone(),
-                    at,
-                })
-            })
-            .collect();
-        if let Err(error) = self.aws.put_metrics(&self.settings.metrics_namespace, &data).await {
+        if let Err(error) = self.aws.put_metrics(&self.settings.metrics_namespace, &batch).await {
             tracing::warn!("the metrics of this invocation are lost: {}", error.chain());
         }
     }
@@ -215,11 +196,5 @@ impl Reconcile for Function {
 }
 
 fn told(decisions: &[Decision]) -> Value {
-    decisions
-        .iter()
-        .map(|decision| {
-            json!({"what": decision.what, "why": decision.why, "next": decision.next, "undo": decision.undo,
-                "release": decision.release})
-        })
-        .collect()
+    decisions.iter().map(command::decision).collect()
 }

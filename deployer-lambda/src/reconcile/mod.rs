@@ -88,6 +88,7 @@ pub async fn see(world: &World<'_>, details: bool) -> Result<Seen, CallError> {
         journal: journal.as_ref().map(|(journal, _)| journal),
         admits: &admits,
         alarm_names: world.alarms,
+        platform: world.platform,
         scans: world.policy.scan.passes.is_some(),
         details,
     };

@@ -64,23 +64,21 @@ impl Deployer {
     /// Tells what it decided, unless it decided the same before.
     fn hear(&self, answer: &Value) {
         for decision in answer["decisions"].as_array().into_iter().flatten() {
-            let part = |name: &str| decision[name].as_str().filter(|text| !text.is_empty());
-            let what = part("what").unwrap_or("says nothing");
+            let part = |name: &str| decision[name].as_str().unwrap_or_default();
+            let what = part("what");
             let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
             if *last == what {
                 continue;
             }
             what.clone_into(&mut last);
             if what == NOTHING {
-                self.narrator.say(format!("deployer: nothing to do: {}", part("why").unwrap_or_default()));
+                self.narrator.say(format!("deployer: nothing to do: {}", part("why")));
                 continue;
             }
-            self.narrator.say(format!("deployer: {what}"));
-            for name in ["why", "next", "undo"] {
-                if let Some(text) = part(name) {
-                    self.narrator.print(&format!("         |   {name}: {text}"));
-                }
-            }
+            // The plan's own text, as the golden tests keep it.
+            let mut lines = decision["text"].as_array().into_iter().flatten().filter_map(Value::as_str);
+            self.narrator.say(format!("deployer plans: {}", lines.next().unwrap_or("says nothing")));
+            lines.for_each(|line| self.narrator.print(&format!("         | {line}")));
         }
         if let Some(trouble) = answer["trouble"].as_str() {
             self.narrator.say(format!("deployer has trouble: {trouble}"));

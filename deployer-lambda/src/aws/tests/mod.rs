@@ -23,6 +23,8 @@ use crate::observe::ports::{Alarms as _, Cluster as _, JournalStore as _, Regist
 use crate::observe::{self, Look};
 use crate::policy::Severity;
 use crate::release::{Digest, Moment, RevisionArn};
+use crate::report::names::Unit;
+use crate::report::{Batch, Datum};
 
 fn aws(server: &Server) -> Aws {
     let credentials = aws_sdk_ecs::config::Credentials::new(sigv4::KEY_ID, sigv4::SECRET, None, None, "test");
@@ -436,22 +438,18 @@ async fn alarms_of_both_kinds_are_read() {
 
 #[tokio::test]
 async fn metrics_are_sent_once_even_when_nobody_answers() {
-    let datum = Datum {
-        name: "Rollbacks",
-        value: 1.0,
-        unit: Unit::Count,
-        dimensions: vec![("Pipeline", "shop".to_owned()), ("Reason", "crash".to_owned())],
-        at: Moment(1_700_000_000_000),
-    };
+    let rollbacks = Datum { name: "Rollbacks", reason: Some("crash"), unit: Unit::Count, values: vec![1.0] };
+    let (pipeline, at) = ("shop".to_owned(), Moment(1_700_000_000_000));
+    let batch = Batch { pipeline, at, data: vec![rollbacks] };
     let server = Server::start(|_| Answer::cbor(&json!({}))).await;
-    aws(&server).put_metrics("Landfall", std::slice::from_ref(&datum)).await.unwrap();
+    aws(&server).put_metrics("Landfall", &batch).await.unwrap();
     let sent = &server.requests()[0];
     assert!(sent.path.ends_with("/operation/PutMetricData"), "{}", sent.path);
     for part in ["Landfall", "Rollbacks", "Pipeline", "shop", "Reason", "crash", "Count"] {
         assert!(sent.text().contains(part), "{part}");
     }
     let server = Server::start(|_| Answer::HangUp).await;
-    let error = aws(&server).put_metrics("Landfall", &[datum]).await.unwrap_err();
+    let error = aws(&server).put_metrics("Landfall", &batch).await.unwrap_err();
     assert_eq!((error.fault, server.requests().len()), (CallFault::Unknown, 1));
 }
 
@@ -505,6 +503,7 @@ async fn an_idle_look_at_a_thousand_images_costs_six_calls() {
         journal: Some(&journal),
         admits: &admits,
         alarm_names: &["damage".to_owned()],
+        platform: "linux/arm64",
         scans: false,
         details: false,
     };

@@ -45,6 +45,7 @@ fn what_runs_is_told_or_why_it_cannot_be() {
     world.decision = Some(Decision {
         release: Some(release('d')),
         what: "register v4.0.0".to_owned(),
+        change: "+ task definition for v4.0.0".to_owned(),
         why: "it is the newest".to_owned(),
         next: "point the service at it".to_owned(),
         undo: None,
@@ -57,7 +58,7 @@ fn what_runs_is_told_or_why_it_cannot_be() {
     assert_eq!(details["runs"]["verdict"], "healthy");
     assert_eq!(details["runs"]["revision"], "shop:3");
     assert_eq!(details["candidate"]["tags"], json!(["v2.0.0"]));
-    assert_eq!(details["next"]["next"], "point the service at it");
+    assert_eq!(details["next"]["text"][2], "  then: point the service at it");
     assert_eq!(details["freeze"]["until"], "unfreeze");
     assert_eq!(details["releases"].as_array().unwrap().len(), 3);
     assert_eq!(details["releases"][0]["tags"], json!(["v3.0.0"]), "newest first");
@@ -92,15 +93,16 @@ fn a_diff_names_every_key_that_changes() {
     let mut world = World::new();
     let diff = world.told(json!({"command": "diff"}));
     let (old, new) = (digest('c'), digest('d'));
-    let change = format!("task definition.containerDefinitions[worker].image: \"{old}\" -> \"{new}\"");
-    assert_eq!(diff.details["changes"], json!([change]));
+    let image = format!("~ image @sha256:{} -> @sha256:{}", old.short(), new.short());
+    let change = format!("~ task definition.containerDefinitions[worker].image: \"{old}\" -> \"{new}\"");
+    assert_eq!(diff.details["text"], json!([image, change]));
     assert_eq!(
         (&diff.details["from"]["tags"], &diff.details["to"]["tags"]),
         (&json!(["v3.0.0"]), &json!(["v4.0.0"]))
     );
     assert_eq!(diff.said, "another image, 1 keys differ");
     let same = world.told(json!({"command": "diff", "what": "v3.0.0"}));
-    assert_eq!(same.details["changes"], json!([]));
+    assert_eq!(same.details["text"], json!([]));
 }
 
 #[test]
@@ -117,11 +119,12 @@ fn a_diff_after_the_templates_changed_takes_what_was_registered() {
     registered["memory"] = json!("2048");
     world.running_task_definition = Some(registered);
     let diff = world.told(json!({"command": "diff", "what": "v3.0.0"}));
-    let changes = [
-        "task definition.containerDefinitions[worker].cpu: 512 -> 256",
-        "task definition.memory: \"2048\" -> none",
+    let text = [
+        &format!("= image @sha256:{}", digest('c').short()),
+        "~ task definition.containerDefinitions[worker].cpu: 512 -> 256",
+        "- task definition.memory: \"2048\"",
     ];
-    assert_eq!(diff.details["changes"], json!(changes));
+    assert_eq!(diff.details["text"], json!(text));
     assert!(diff.said.starts_with("the same image"), "{}", diff.said);
 }
 
@@ -162,12 +165,15 @@ fn the_plan_is_shown_and_not_carried_out() {
     world.decision = Some(Decision {
         release: None,
         what: "nothing".to_owned(),
+        change: "= nothing".to_owned(),
         why: "v3.0.0 is the newest".to_owned(),
         next: "wait for a push".to_owned(),
         undo: None,
     });
     let plan = world.told(json!({"command": "plan"}));
     assert_eq!((plan.said.as_str(), plan.journal), ("nothing: v3.0.0 is the newest", None));
+    let text = ["= nothing", "  because: v3.0.0 is the newest", "  then: wait for a push"];
+    assert_eq!(plan.details["plan"]["text"], json!(text));
 }
 
 #[test]

@@ -1,6 +1,11 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::event::Place;
+use crate::journal::Cause;
+use crate::observe::facts::{Scan, Stop};
+use crate::policy::Severity;
+use crate::release::{Digest, ReleaseId, RevisionArn};
 
 const NOW: Moment = Moment(1_795_744_860_000);
 
@@ -114,7 +119,7 @@ fn a_rollback_reads_as_it_should_at_3_am() {
         why: "its tasks ended with exit code 78 twice in a row",
         end: Some(End { task: "c13b4cb40f1f4fe4a2971f76ae5a47ad", stop: &stop }),
     };
-    golden("rolled-back", include_str!("golden/rolled-back.txt"), &notice(&happening, &at(), 7, NOW));
+    golden("rolled-back", include_str!("../golden/rolled-back.txt"), &notice(&happening, &at(), 7, NOW));
 }
 
 #[test]
@@ -126,7 +131,7 @@ fn a_page_without_a_target_reads_as_it_should_at_3_am() {
         is_stopped: false,
         end: Some(End { task: "c13b4cb40f1f4fe4a2971f76ae5a47ad", stop: &stop }),
     };
-    golden("no-target", include_str!("golden/no-target.txt"), &notice(&happening, &at(), 8, NOW));
+    golden("no-target", include_str!("../golden/no-target.txt"), &notice(&happening, &at(), 8, NOW));
 }
 
 fn golden(name: &str, expected: &str, notice: &Notice) {
