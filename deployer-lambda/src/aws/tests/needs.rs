@@ -1,5 +1,12 @@
 //! What `verify` asks for: calls without an SDK, signed as the SDKs sign.
 
+use std::sync::Mutex;
+
+use aws_smithy_runtime_api::client::http::{
+    HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn,
+};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+
 use super::*;
 use crate::observe::needs::Role;
 use crate::observe::ports::Needs as _;
@@ -167,4 +174,64 @@ async fn without_credentials_no_question_is_sent() {
         .build();
     let error = Aws::new(&config, aws(&server).target).role("task").await.unwrap_err();
     assert_eq!((error.fault, server.requests().len()), (CallFault::Denied, 0), "{}", error.chain());
+}
+
+/// Takes every request, wherever it goes to, and keeps where: no network is used.
+#[derive(Clone, Debug, Default)]
+struct Everywhere(Arc<Mutex<Vec<String>>>);
+
+impl HttpConnector for Everywhere {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        self.0.lock().unwrap().push(request.uri().to_owned());
+        let body = json!({"logGroups": []}).to_string();
+        HttpConnectorFuture::ready(Ok(HttpResponse::new(200.try_into().unwrap(), body.into())))
+    }
+}
+
+/// Where a log group and a role are asked for by a deployer that runs there.
+async fn asked_at(region: &'static str, fips: bool) -> Vec<String> {
+    let everywhere = Everywhere::default();
+    let connector = SharedHttpConnector::new(everywhere.clone());
+    let credentials = aws_sdk_ecs::config::Credentials::new(sigv4::KEY_ID, sigv4::SECRET, None, None, "test");
+    let config = SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(aws_config::Region::new(region))
+        .credentials_provider(aws_sdk_ecs::config::SharedCredentialsProvider::new(credentials))
+        .http_client(http_client_fn(move |_, _| connector.clone()))
+        .use_fips(fips)
+        .build();
+    let server = Server::start(|_| Answer::HangUp).await;
+    let aws = Aws::new(&config, aws(&server).target);
+    assert!(!aws.log_group("/shop", None).await.unwrap());
+    assert_eq!(aws.role("task").await.unwrap_err().fault, CallFault::Unknown, "JSON is no role");
+    assert!(!aws.log_group("/shop", Some("eu-west-3")).await.unwrap());
+    everywhere.0.lock().unwrap().clone()
+}
+
+#[tokio::test]
+async fn without_an_endpoint_of_ones_own_awss_is_asked() {
+    let cases = [
+        ("eu-west-1", false, ["https://logs.eu-west-1.amazonaws.com/", "https://iam.amazonaws.com/"]),
+        (
+            "us-east-1",
+            true,
+            ["https://logs-fips.us-east-1.amazonaws.com/", "https://iam-fips.amazonaws.com/"],
+        ),
+        (
+            "us-gov-west-1",
+            true,
+            ["https://logs-fips.us-gov-west-1.amazonaws.com/", "https://iam.us-gov.amazonaws.com/"],
+        ),
+        (
+            "cn-north-1",
+            false,
+            ["https://logs.cn-north-1.amazonaws.com.cn/", "https://iam.cn-north-1.amazonaws.com.cn/"],
+        ),
+    ];
+    for (region, fips, expected) in cases {
+        let asked = asked_at(region, fips).await;
+        assert_eq!(asked[..2], expected, "{region}");
+        let another = if fips { "https://logs-fips.eu-west-3." } else { "https://logs.eu-west-3." };
+        assert!(asked[2].starts_with(another), "{}", asked[2]);
+    }
 }
