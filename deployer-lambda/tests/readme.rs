@@ -190,6 +190,8 @@ fn the_actions_listed_in_the_architecture_are_those_that_the_code_makes() {
         "ecs:DescribeTaskDefinition",
         "ecs:ListTaskDefinitions",
         "ecs:ListTasks",
+        "logs:DescribeLogGroups",
+        "ssm:DescribeParameters",
     ];
     assert_eq!(unscoped, known, "no other call needs `Resource: \"*\"`");
     assert!(rows.iter().all(|row| !row[1].is_empty() && row.len() == 3), "{rows:?}");

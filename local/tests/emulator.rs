@@ -11,7 +11,7 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 use deployer::apply::ports::{Deploy as _, Keeper as _, Notifier as _};
 use deployer::aws::{Aws, Target};
 use deployer::observe::facts::{Health, RolloutState, Scan, TaskState};
-use deployer::observe::ports::{Alarms as _, CallFault, Cluster as _, Registry as _};
+use deployer::observe::ports::{Alarms as _, CallFault, Cluster as _, Needs as _, Registry as _};
 use deployer::release::{Digest, Moment, RevisionArn};
 use deployer::report::names::Unit;
 use deployer::report::{Batch, Datum};
@@ -290,4 +290,18 @@ fn the_example_of_an_image_is_the_repositorys_own_pipeline() {
     let manifest = serde_json::from_str(&read.manifest).unwrap();
     let names: Vec<String> = image::files_of(&manifest).into_iter().map(|(name, _)| name).collect();
     assert_eq!(names, ["pipeline/pipeline.toml", "pipeline/schema.sql", image::WORKER_PATH]);
+}
+
+/// What `verify` asks for beside the image is not here; it is refused, so that nobody takes it for missing.
+#[tokio::test]
+async fn roles_secrets_parameters_and_log_groups_are_neither_there_nor_missing() {
+    let scene = Scene::new().await;
+    let names = ["/shop".to_owned()];
+    let faults = [
+        scene.aws.role("shop").await.map(drop).unwrap_err().fault,
+        scene.aws.secret("shop", None).await.map(drop).unwrap_err().fault,
+        scene.aws.parameter(&names, None).await.map(drop).unwrap_err().fault,
+        scene.aws.log_group("/shop", None).await.map(drop).unwrap_err().fault,
+    ];
+    assert_eq!(faults, [CallFault::Refused; 4]);
 }

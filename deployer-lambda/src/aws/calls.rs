@@ -12,11 +12,15 @@ pub enum Call {
     DescribeAlarms,
     DescribeImageScanFindings,
     DescribeImages,
+    DescribeLogGroups,
+    DescribeParameters,
+    DescribeSecret,
     DescribeServiceDeployments,
     DescribeServiceRevisions,
     DescribeServices,
     DescribeTaskDefinition,
     DescribeTasks,
+    GetRole,
     ListServiceDeployments,
     ListTaskDefinitions,
     ListTasks,
@@ -30,7 +34,7 @@ pub enum Call {
 
 /// What the deployer's role must be allowed of these services, sorted. Registering and pointing also pass the task's
 /// two roles to ECS: `iam:PassRole` on just these two.
-pub const ACTIONS: [&str; 20] = [
+pub const ACTIONS: [&str; 24] = [
     "cloudwatch:DescribeAlarms",
     "cloudwatch:PutMetricData",
     "ecr:BatchGetImage",
@@ -49,22 +53,30 @@ pub const ACTIONS: [&str; 20] = [
     "ecs:RegisterTaskDefinition",
     "ecs:TagResource",
     "ecs:UpdateService",
+    "iam:GetRole",
     "iam:PassRole",
+    "logs:DescribeLogGroups",
+    "secretsmanager:DescribeSecret",
     "sns:Publish",
+    "ssm:DescribeParameters",
 ];
 
 impl Call {
-    pub const ALL: [Call; 19] = [
+    pub const ALL: [Call; 23] = [
         Call::BatchGetImage,
         Call::CreateService,
         Call::DescribeAlarms,
         Call::DescribeImageScanFindings,
         Call::DescribeImages,
+        Call::DescribeLogGroups,
+        Call::DescribeParameters,
+        Call::DescribeSecret,
         Call::DescribeServiceDeployments,
         Call::DescribeServiceRevisions,
         Call::DescribeServices,
         Call::DescribeTaskDefinition,
         Call::DescribeTasks,
+        Call::GetRole,
         Call::ListServiceDeployments,
         Call::ListTaskDefinitions,
         Call::ListTasks,
@@ -84,11 +96,15 @@ impl Call {
             Call::DescribeAlarms => "cloudwatch:DescribeAlarms",
             Call::DescribeImageScanFindings => "ecr:DescribeImageScanFindings",
             Call::DescribeImages => "ecr:DescribeImages",
+            Call::DescribeLogGroups => "logs:DescribeLogGroups",
+            Call::DescribeParameters => "ssm:DescribeParameters",
+            Call::DescribeSecret => "secretsmanager:DescribeSecret",
             Call::DescribeServiceDeployments => "ecs:DescribeServiceDeployments",
             Call::DescribeServiceRevisions => "ecs:DescribeServiceRevisions",
             Call::DescribeServices => "ecs:DescribeServices",
             Call::DescribeTaskDefinition => "ecs:DescribeTaskDefinition",
             Call::DescribeTasks => "ecs:DescribeTasks",
+            Call::GetRole => "iam:GetRole",
             Call::ListServiceDeployments => "ecs:ListServiceDeployments",
             Call::ListTaskDefinitions => "ecs:ListTaskDefinitions",
             Call::ListTasks => "ecs:ListTasks",
@@ -101,6 +117,11 @@ impl Call {
         }
     }
 
+    /// Service and operation: the action's two halves.
+    pub(super) fn halves(self) -> (&'static str, &'static str) {
+        self.action().split_once(':').expect("an action is `service:Operation`: a test reads all of them")
+    }
+
     /// Verb and kind of object, before the object's name.
     pub(super) fn verb(self) -> &'static str {
         match self {
@@ -109,11 +130,15 @@ impl Call {
             Call::DescribeAlarms => "describe alarms",
             Call::DescribeImageScanFindings => "read the scan of image",
             Call::DescribeImages => "describe images of repository",
+            Call::DescribeLogGroups => "look for log group",
+            Call::DescribeParameters => "look for parameter",
+            Call::DescribeSecret => "describe secret",
             Call::DescribeServiceDeployments => "describe deployments of service",
             Call::DescribeServiceRevisions => "describe revisions of service",
             Call::DescribeServices => "describe service",
             Call::DescribeTaskDefinition => "describe task definition",
             Call::DescribeTasks => "describe tasks of service",
+            Call::GetRole => "read role",
             Call::ListServiceDeployments => "list deployments of service",
             Call::ListTaskDefinitions => "list task definitions of family",
             Call::ListTasks => "list tasks of service",
@@ -147,8 +172,24 @@ mod tests {
         found
     }
 
+    /// `describe_secret` of `.json(Call::DescribeSecret, …)` and the like: calls without an SDK.
+    fn called_plainly(source: &str) -> BTreeSet<String> {
+        let squeezed: String = source.split_whitespace().collect();
+        let mut found = BTreeSet::new();
+        for way in ["plain.json(Call::", "plain.query(Call::"] {
+            for (at, _) in squeezed.match_indices(way) {
+                let rest = &squeezed[at + way.len()..];
+                found.insert(snaked(&rest.chars().take_while(char::is_ascii_alphabetic).collect::<String>()));
+            }
+        }
+        found
+    }
+
     fn snake(call: Call) -> String {
-        let name = call.action().split_once(':').expect("service:Name").1;
+        snaked(call.halves().1)
+    }
+
+    fn snaked(name: &str) -> String {
         let mut snake = String::new();
         for letter in name.chars() {
             if letter.is_ascii_uppercase() && !snake.is_empty() {
@@ -168,7 +209,8 @@ mod tests {
             include_str!("rollouts.rs"),
             include_str!("sns.rs"),
         ];
-        let made: BTreeSet<String> = sources.iter().flat_map(|source| called(source)).collect();
+        let mut made: BTreeSet<String> = sources.iter().flat_map(|source| called(source)).collect();
+        made.extend(called_plainly(include_str!("needs.rs")));
         let rows: BTreeSet<String> = Call::ALL.into_iter().map(snake).collect();
         assert_eq!(made, rows);
         let mut actions: Vec<&str> =

@@ -1,4 +1,5 @@
-//! Aws: keeps the ports of observe and apply with the SDKs, one file a service, one function a call.
+//! Aws: keeps the ports of observe and apply with the SDKs, one file a service, one function a call; what `verify` alone
+//! asks for goes without an SDK (plain).
 //!
 //! Order: a call that changes something is sent once, and again only where nothing happened (throttled); a refusal is
 //! believed only from the only try. Reads are sent up to three times.
@@ -11,6 +12,8 @@ mod ecr;
 mod ecs;
 mod error;
 mod fence;
+mod needs;
+mod plain;
 mod rollouts;
 mod sns;
 #[cfg(test)]
@@ -61,6 +64,7 @@ pub struct Aws {
     ecr: aws_sdk_ecr::Client,
     cloudwatch: aws_sdk_cloudwatch::Client,
     sns: aws_sdk_sns::Client,
+    plain: plain::Plain,
     target: Target,
 }
 
@@ -74,6 +78,7 @@ impl Aws {
             ecr: aws_sdk_ecr::Client::new(&config),
             cloudwatch: aws_sdk_cloudwatch::Client::new(&config),
             sns: aws_sdk_sns::Client::new(&config),
+            plain: plain::Plain::new(&config),
             target,
         }
     }

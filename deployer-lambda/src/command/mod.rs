@@ -10,6 +10,7 @@ mod back;
 mod name;
 mod people;
 mod show;
+mod verify;
 
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,7 @@ pub use show::{Side, decision, diff};
 use crate::event::{Command, Verb};
 use crate::journal::Journal;
 use crate::observe::facts::{Known, Observed};
+use crate::observe::needs::Answered;
 use crate::plan::Decision;
 use crate::policy::Policy;
 use crate::release::{Digest, Moment, ReleaseId};
@@ -43,6 +45,8 @@ pub struct Facts<'a> {
     /// What the service's revision was registered with, where it was read. Only `diff` uses it, where today's
     /// templates are not those that the running release was made from.
     pub running_task_definition: Option<&'a Value>,
+    /// What tasks need beside their image, and whether it is there. Only `verify` uses it, and only for it is it asked.
+    pub needs: &'a [Answered],
 }
 
 /// What a person is told, and what is to be stored first.
@@ -187,7 +191,7 @@ pub fn answer(command: &Command, facts: &Facts<'_>) -> Result<Answer, Refusal> {
         Verb::History { limit } => Ok(show::history(facts, *limit)),
         Verb::Diff { what } => show::differences(facts, what.as_deref()),
         Verb::Plan {} => Ok(show::plan(facts)),
-        Verb::Verify { what } => show::verify(facts, what.as_deref()),
+        Verb::Verify { what } => verify::verify(facts, what.as_deref()),
         Verb::Deploy { what } => people::deploy(facts, what, by),
         Verb::Pin { what } => people::pin(facts, what.as_deref(), by),
         Verb::Unpin {} => Ok(people::unpin(facts)),

@@ -1,16 +1,15 @@
-//! Show: what people look at: status, history, diff, plan, verify. Nothing is changed here.
+//! Show: what people look at: status, history, diff, plan. Nothing is changed here.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
-use super::back::{rejection_of, running, word};
-use super::name::{Named, find, shown_record};
-use super::{Answer, Facts, Refusal, known};
+use super::back::{running, word};
+use super::name::{find, shown_record};
+use super::{Answer, Facts, Refusal};
 use crate::clock::rfc3339;
 use crate::journal::Record;
-use crate::observe::facts::{Image, Known, Scan, Service, TaskState};
-use crate::plan::target::is_rejected;
+use crate::observe::facts::{Known, Service, TaskState};
 use crate::plan::{Decision, text};
 use crate::release::{Digest, Moment, ReleaseId};
 
@@ -337,98 +336,4 @@ fn by_name(list: &[Value]) -> BTreeMap<String, &Value> {
     }
     // Padded, so that the tenth does not come before the second.
     list.iter().enumerate().map(|(at, value)| (format!("{at:03}"), value)).collect()
-}
-
-/// Whether an image could be released, as far as it can be told from what was observed.
-pub fn verify(facts: &Facts<'_>, what: Option<&str>) -> Result<Answer, Refusal> {
-    let desired = facts.desired.map(|release| release.0.clone());
-    let Some(what) = what.map(str::to_owned).or(desired) else {
-        return Ok(Answer::nothing("the policy asks for nothing, or it is not known: name an image"));
-    };
-    let named = find(facts, &what)?;
-    let ledger = known(&facts.observed.rejected)?;
-    let children = named.image.iter().filter_map(|image| image.children.as_deref()).flatten();
-    let rejected = is_rejected(facts.journal, ledger, &named.release, &named.digest, children);
-    let rejection = match rejected {
-        true => Check::Fault(rejection_of(facts.journal, &named.release, &named.digest)),
-        false => Check::Good("not rejected".to_owned()),
-    };
-    let checks = [
-        ("image", image_check(&named)),
-        ("platform", platform_check(facts, &named)),
-        ("scan", scan_check(facts, named.image)),
-        ("rejection", rejection),
-    ];
-    let faults = checks.iter().filter(|(_, check)| matches!(check, Check::Fault(_))).count();
-    let shown: Vec<Value> = checks.iter().map(|(name, check)| check.json(name)).collect();
-    let said = match faults {
-        0 => format!("{}: no fault was found", named.shown()),
-        faults => format!("{}: {faults} of {} checks found a fault", named.shown(), checks.len()),
-    };
-    Ok(Answer::shows(said, json!({"release": named.release, "digest": named.digest, "checks": shown})))
-}
-
-enum Check {
-    Good(String),
-    Fault(String),
-    Unknown(String),
-}
-
-impl Check {
-    fn json(&self, name: &str) -> Value {
-        let (result, why) = match self {
-            Check::Good(why) => ("good", why),
-            Check::Fault(why) => ("fault", why),
-            Check::Unknown(why) => ("unknown", why),
-        };
-        json!({"check": name, "result": result, "why": why})
-    }
-}
-
-fn image_check(named: &Named<'_>) -> Check {
-    match named.image {
-        Some(image) => Check::Good(format!("in the registry since {}", rfc3339(image.pushed_at))),
-        None => Check::Fault("no longer in the registry: push it again".to_owned()),
-    }
-}
-
-/// The task definition's CPU architecture against the index's platforms.
-fn platform_check(facts: &Facts<'_>, named: &Named<'_>) -> Check {
-    let rendered = match (facts.rendered)(&named.digest) {
-        Ok(rendered) => rendered,
-        Err(why) => return Check::Fault(format!("render its task definition: {why}")),
-    };
-    let architecture = rendered.task_definition.pointer("/runtimePlatform/cpuArchitecture");
-    let platform = match architecture.and_then(Value::as_str) {
-        Some("ARM64") => "linux/arm64",
-        Some("X86_64") | None => "linux/amd64",
-        Some(other) => return Check::Unknown(format!("the task definition asks for {other}")),
-    };
-    match named.image.and_then(|image| image.children.as_deref()) {
-        None => Check::Unknown("the index was not read".to_owned()),
-        Some([]) => Check::Unknown(format!("one manifest, no index: it is to be for {platform}")),
-        Some(children) if children.iter().any(|child| child.runs_on(platform)) => {
-            Check::Good(format!("has {platform}"))
-        }
-        Some(children) => {
-            let has: Vec<&str> = children.iter().map(|child| child.platform.as_str()).collect();
-            Check::Fault(format!("the task definition asks for {platform}, the image has {}", has.join(", ")))
-        }
-    }
-}
-
-fn scan_check(facts: &Facts<'_>, image: Option<&Image>) -> Check {
-    let Some(passes) = facts.policy.scan.passes else {
-        return Check::Good("the policy asks for no scan".to_owned());
-    };
-    match image.map(|image| image.scan) {
-        None => Check::Unknown("the image is gone".to_owned()),
-        Some(Scan::Pending) => Check::Unknown("the scan is under way".to_owned()),
-        Some(Scan::NoAnswer) => Check::Fault("the scan gives no answer for it".to_owned()),
-        Some(Scan::Done(None)) => Check::Good("no findings".to_owned()),
-        Some(Scan::Done(Some(worst))) if worst <= passes => Check::Good(format!("worst finding {worst:?}")),
-        Some(Scan::Done(Some(worst))) => {
-            Check::Fault(format!("a finding is {worst:?}, the policy lets {passes:?} pass"))
-        }
-    }
 }

@@ -6,6 +6,7 @@
 
 pub mod facts;
 mod fold;
+pub mod needs;
 pub mod ports;
 #[cfg(test)]
 mod tests;

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use async_trait::async_trait;
 
 use super::facts::{Alarm, Child, Image, Revision, Rollout, Scan, Service, Task};
+use super::needs::{Role, Secret};
 use crate::journal::Journal;
 use crate::release::{Digest, RevisionArn};
 
@@ -98,6 +99,20 @@ pub trait Cluster: Send + Sync {
 #[async_trait]
 pub trait Alarms: Send + Sync {
     async fn alarms(&self, names: &[String]) -> Result<Vec<Alarm>, CallError>;
+}
+
+/// What tasks need beside their image. Asked only by `verify`; no value is ever read. A region that is not named is the
+/// deployer's own. `None` and `false`: AWS says that there is none.
+#[async_trait]
+pub trait Needs: Send + Sync {
+    /// By its name, without path (GetRole).
+    async fn role(&self, name: &str) -> Result<Option<Role>, CallError>;
+    /// By its name or ARN (DescribeSecret).
+    async fn secret(&self, id: &str, region: Option<&str>) -> Result<Option<Secret>, CallError>;
+    /// Whether there is one with any of these names (DescribeParameters).
+    async fn parameter(&self, names: &[String], region: Option<&str>) -> Result<bool, CallError>;
+    /// Whether there is one of just this name (DescribeLogGroups).
+    async fn log_group(&self, name: &str, region: Option<&str>) -> Result<bool, CallError>;
 }
 
 /// The ledger: who may not write.

@@ -14,9 +14,10 @@ use crate::apply::{self, Templated};
 use crate::aws::{Aws, LedgerFence, Target, signature, surroundings};
 use crate::clock::{Clock, SystemClock};
 use crate::command;
-use crate::event::{Command, Hint, Place, Woken};
+use crate::event::{Command, Hint, Place, Verb, Woken};
 use crate::journal::store::JournalObject;
 use crate::observe;
+use crate::observe::needs::{Answered, needs_of, survey};
 use crate::plan::{Decision, Rules, Tally};
 use crate::policy::Policy;
 use crate::release::{Digest, Moment, ReleaseId};
@@ -147,7 +148,25 @@ impl Function {
     ) -> Result<Value, Fault> {
         let verb = command.verb.name();
         let rendered = |digest: &Digest| render(&self.templates, digest).map_err(|error| error.to_string());
-        let said = match write_down(world, command, &rendered).await? {
+        let needs = match command.verb {
+            Verb::Verify { .. } => self.needs().await,
+            Verb::Status {}
+            | Verb::History { .. }
+            | Verb::Diff { .. }
+            | Verb::Plan {}
+            | Verb::Deploy { .. }
+            | Verb::Pin { .. }
+            | Verb::Unpin {}
+            | Verb::Rollback { .. }
+            | Verb::Approve { .. }
+            | Verb::Reject { .. }
+            | Verb::Release { .. }
+            | Verb::Stop { .. }
+            | Verb::Start {}
+            | Verb::Freeze { .. }
+            | Verb::Unfreeze {} => Vec::new(),
+        };
+        let said = match write_down(world, command, &rendered, &needs).await? {
             WrittenDown::Refused(refusal) => return Ok(refusal.json(verb)),
             WrittenDown::Answered(said) => return Ok(said.json(verb)),
             WrittenDown::Written(said) => said,
@@ -158,6 +177,13 @@ impl Function {
         answer["decisions"] = told(&outcome.decisions);
         answer["trouble"] = json!(outcome.trouble);
         Ok(answer)
+    }
+
+    /// Asks for what tasks need beside their image. That is the same for every image: only `${IMAGE}` is still open in
+    /// these templates.
+    async fn needs(&self) -> Vec<Answered> {
+        let needs = needs_of(&self.templates.task_definition, &self.templates.fills);
+        survey(&self.aws, needs, &self.settings.account).await
     }
 
     /// The log's lines and the metrics. Neither undoes anything.

@@ -9,6 +9,7 @@ use crate::apply::store;
 use crate::command::{Answer, Facts, Refusal, answer};
 use crate::event::Command;
 use crate::journal::{FORMAT, Journal};
+use crate::observe::needs::Answered;
 use crate::observe::ports::{CallError, CallFault, Written};
 use crate::plan::desired;
 use crate::release::Digest;
@@ -27,7 +28,8 @@ pub enum WrittenDown {
     Refused(Refusal),
 }
 
-/// Answers a command, and stores what it changes.
+/// Answers a command, and stores what it changes. `needs`: what tasks need beside their image, as it was asked for
+/// `verify`; empty for every other command.
 ///
 /// # Errors
 /// The journal cannot be read or written, or others wrote it every time. A [`CallFault::Unknown`] may have been
@@ -36,6 +38,7 @@ pub async fn write_down(
     world: &World<'_>,
     command: &Command,
     rendered: &(dyn Fn(&Digest) -> Result<Rendered, String> + Sync),
+    needs: &[Answered],
 ) -> Result<WrittenDown, CallError> {
     for _ in 0..RACES_MAX {
         let seen = see(world, true).await?;
@@ -58,6 +61,7 @@ pub async fn write_down(
                 decision: Some(&plan.decision),
                 // Registered bodies are not read again: where the templates changed, `diff` says so.
                 running_task_definition: None,
+                needs,
             },
         );
         let mut said = match answered {

@@ -5,6 +5,7 @@
 //! the room's own tests, against a server that answers as AWS documents it. moto refuses what ECS refuses.
 
 mod calls;
+mod needs;
 mod stage;
 
 use calls::Calls;
@@ -218,7 +219,7 @@ mod adapters {
 
     use super::*;
 
-    fn adapter(endpoint: &str, name: &str) -> Aws {
+    pub fn adapter(endpoint: &str, name: &str) -> Aws {
         let credentials = Credentials::new("test", "test", None, None, "test");
         let config = SdkConfig::builder()
             .behavior_version(BehaviorVersion::latest())

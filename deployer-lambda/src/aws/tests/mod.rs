@@ -1,6 +1,7 @@
 //! Against a server of the test's own on 127.0.0.1: what is sent, to the byte, and what answers are taken for.
 
 mod cbor;
+mod needs;
 mod server;
 mod sigv4;
 

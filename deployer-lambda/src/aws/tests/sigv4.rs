@@ -15,6 +15,11 @@ pub fn signature_in(request: &Request) -> String {
 
 /// The right one for its body and signed headers.
 pub fn signature_of(request: &Request, service: &str) -> String {
+    signature_in_region(request, service, REGION)
+}
+
+/// The same for another region.
+pub fn signature_in_region(request: &Request, service: &str, region: &str) -> String {
     let signed = part(request, "SignedHeaders=");
     let headers: String =
         signed.split(';').map(|name| format!("{name}:{}\n", request.header(name))).collect();
@@ -26,11 +31,11 @@ pub fn signature_of(request: &Request, service: &str) -> String {
     );
     let at = request.header("x-amz-date");
     let day = &at[..8];
-    let scope = format!("{day}/{REGION}/{service}/aws4_request");
+    let scope = format!("{day}/{region}/{service}/aws4_request");
     assert!(request.header("authorization").contains(&format!("Credential={KEY_ID}/{scope}")));
     let to_sign = format!("AWS4-HMAC-SHA256\n{at}\n{scope}\n{}", hex(&Sha256::digest(canonical)));
     let mut key = format!("AWS4{SECRET}").into_bytes();
-    for step in [day, REGION, service, "aws4_request"] {
+    for step in [day, region, service, "aws4_request"] {
         key = hmac(&key, step.as_bytes());
     }
     hex(&hmac(&key, to_sign.as_bytes()))

@@ -83,6 +83,7 @@ struct World {
     desired: Option<ReleaseId>,
     decision: Option<Decision>,
     running_task_definition: Option<Value>,
+    needs: Vec<Answered>,
 }
 
 impl World {
@@ -115,7 +116,15 @@ impl World {
             inactive: Known::Known(Vec::new()),
         };
         let desired = Some(release('d'));
-        World { journal, observed, policy: policy(), desired, decision: None, running_task_definition: None }
+        World {
+            journal,
+            observed,
+            policy: policy(),
+            desired,
+            decision: None,
+            running_task_definition: None,
+            needs: Vec::new(),
+        }
     }
 
     fn ask(&self, command: Value) -> Result<Answer, Refusal> {
@@ -129,6 +138,7 @@ impl World {
             desired: self.desired.as_ref(),
             decision: self.decision.as_ref(),
             running_task_definition: self.running_task_definition.as_ref(),
+            needs: &self.needs,
         };
         answer(&Command { verb, by: "ada".to_owned() }, &facts)
     }

@@ -145,7 +145,7 @@ fn verifying_tells_each_check_and_what_is_not_known() {
     world.images()[3].scan = Scan::Done(Some(Severity::Critical));
     world.ledger_rejects(digest('d').as_str());
     let bad = world.told(verify.clone());
-    assert!(bad.said.ends_with("3 of 4 checks found a fault"), "{}", bad.said);
+    assert!(bad.said.ends_with("3 of 4 checks found a fault: platform, scan, rejection"), "{}", bad.said);
     for check in ["platform", "scan", "rejection"] {
         assert_eq!(result(&bad, check), "fault");
     }
@@ -156,6 +156,68 @@ fn verifying_tells_each_check_and_what_is_not_known() {
         (result(&unknown, "platform").as_str(), result(&unknown, "scan").as_str()),
         ("unknown", "unknown")
     );
+    assert!(unknown.said.ends_with("1 of 4 checks found a fault: rejection; not checked: platform, scan"));
+}
+
+#[test]
+fn verifying_tells_what_tasks_need_and_what_to_do_about_it() {
+    use crate::observe::needs::{Need, State, Want};
+    let group = |hole: Option<&str>| Need {
+        want: Want::LogGroup {
+            name: "/shop".to_owned(),
+            region: Some("eu-west-1".to_owned()),
+            made_at_start: false,
+        },
+        name: "/shop".to_owned(),
+        places: vec!["containerDefinitions[worker].logConfiguration.options.awslogs-group".to_owned()],
+        hole: hole.map(str::to_owned),
+    };
+    let asked = |needs: Vec<(Need, State)>| {
+        let mut world = World::new();
+        world.needs = needs.into_iter().map(|(need, state)| Answered { need, state }).collect();
+        world.told(json!({"command": "verify"}))
+    };
+    let verdict = |answer: &Answer| answer.details["verdict"].as_str().unwrap().to_owned();
+    let why = || "why".to_owned();
+
+    let good = asked(vec![(group(None), State::There(why()))]);
+    assert_eq!((verdict(&good).as_str(), &good.details["needs"][0]["result"]), ("good", &json!("ok")));
+    assert!(good.details["needs"][0].get("remedy").is_none() && good.said.ends_with("no fault was found"));
+
+    let missing = asked(vec![(group(Some("LOG_GROUP")), State::Missing(why()))]);
+    assert_eq!(verdict(&missing), "fault");
+    assert!(missing.said.ends_with("1 of 5 checks found a fault: log group `/shop`"), "{}", missing.said);
+    let expected = json!({
+        "need": "log group", "name": "/shop", "result": "missing", "why": "why",
+        "where": ["containerDefinitions[worker].logConfiguration.options.awslogs-group"],
+        "remedy": "create the log group: `aws logs create-log-group --log-group-name /shop --region eu-west-1`, \
+                   or fill `${LOG_GROUP}` with another",
+    });
+    assert_eq!(missing.details["needs"], json!([expected]));
+
+    for (state, result) in [(State::Unknown(why()), "unknown"), (State::Denied(why()), "denied")] {
+        let open = asked(vec![(group(None), State::There(why())), (group(None), state.clone())]);
+        assert_eq!(
+            (verdict(&open).as_str(), &open.details["needs"][1]["result"]),
+            ("unknown", &json!(result))
+        );
+        assert!(
+            open.said.ends_with("no fault was found, but not all could be checked: log group `/shop`"),
+            "{}",
+            open.said
+        );
+        let remedy = open.details["needs"][1]["remedy"].as_str().unwrap();
+        let by_hand = "`aws logs describe-log-groups --log-group-name-prefix /shop --region eu-west-1`";
+        assert!(remedy.ends_with(by_hand), "{remedy}");
+        let both = asked(vec![(group(None), state), (group(None), State::Unfit(why()))]);
+        assert_eq!(verdict(&both), "fault");
+        assert!(
+            both.said
+                .ends_with("1 of 6 checks found a fault: log group `/shop`; not checked: log group `/shop`"),
+            "{}",
+            both.said
+        );
+    }
 }
 
 #[test]

@@ -77,7 +77,7 @@ pub async fn command(function: Function, wish: Wish) -> Option<Outcome> {
     let build = function.build();
     let rendered = |digest: &Digest| Ok(rendered(build, digest));
     *function.outside.person.lock().expect("nobody panics while he holds it") = true;
-    let written = write_down(&world, &command, &rendered).await;
+    let written = write_down(&world, &command, &rendered, &[]).await;
     *function.outside.person.lock().expect("nobody panics while he holds it") = false;
     match written.ok()? {
         WrittenDown::Refused(refusal) => {
