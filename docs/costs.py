@@ -93,7 +93,8 @@ def landfall(rate, load, all_, book, cpu):
         + (own["log_bytes_flat"] + flushes * own["log_bytes_per_flush"]) / 1e9 * book["logs_gb"]
     )
     looks = load["hours"] * own["looks_per_hour"]
-    deployer = looks / 1e6 * book["lambda_request"] + looks * own["look_seconds"] * own["look_gb"] * book["lambda_gb_second"]
+    deployer = looks / 1e6 * book["lambda_request"]
+    deployer += looks * own["look_seconds"] * own["look_gb"] * book["lambda_gb_second"]
     other = deployer + own["images_gb"] * book["ecr_gb"] + load["hours"] * book["public_ipv4"]
     size = f"1 task, {vcpu} vCPU, {gb} GB"
     return {"size": size, "compute": compute, "S3 requests": requests, "CloudWatch": watching, "rest": other}
@@ -202,12 +203,12 @@ def page(all_):
     rates = load["mb_per_second"]
     found = {rate: [(name, way(rate, load, all_, book)) for name, way in WAYS] for rate in rates}
 
-    lines = [HEAD.strip(), ""]
+    lines = [flow(HEAD), ""]
     rows = []
     for at, (name, _) in enumerate(WAYS):
         rows.append([name] + [f"{total(found[rate][at][1]):,.0f}" for rate in rates])
     lines += table(["US dollars a month"] + [f"{rate} MB/s" for rate in rates], rows, {1, 2, 3})
-    lines += ["", BETWEEN.strip(), ""]
+    lines += ["", flow(BETWEEN), ""]
 
     for rate in rates:
         lines += [f"## {rate} MB/s, {gigabytes(rate, load):,.0f} GB a month", ""]
@@ -222,7 +223,7 @@ def page(all_):
             f"{own['head_every']} s."
         ), ""]
 
-    lines += [WAYOUT.strip(), ""]
+    lines += [flow(WAYOUT), ""]
     rows = []
     for rate in rates:
         read, written = gigabytes(rate, load), gigabytes(rate, load) * load["encoded_share"]
@@ -236,7 +237,7 @@ def page(all_):
     lines += table(
         ["", "public IP", "one NAT, S3 by its gateway endpoint", "one NAT, S3 through it", "four endpoints, two zones",
          "reading from other zones", "Firehose: dynamic partitioning"], rows, {1, 2, 3, 4, 5, 6})
-    lines += ["", ASSUMED.strip(), "", "## Prices", "", STANDING.strip(), ""]
+    lines += ["", flow(ASSUMED), "", "## Prices", "", flow(STANDING), ""]
     unused = sorted(set(all_["price"]) - book.used)
     if unused:
         sys.exit(f"prices.toml: never used: {', '.join(unused)}")
@@ -250,8 +251,20 @@ def page(all_):
     return "\n".join(lines) + "\n"
 
 
-def wrap(text):
-    return textwrap.fill(text, 120, break_long_words=False, break_on_hyphens=False)
+def wrap(text, later=""):
+    return textwrap.fill(text, 120, subsequent_indent=later, break_long_words=False, break_on_hyphens=False)
+
+
+def flow(text):
+    """Paragraphs and lists, each wrapped anew; headings and comments as they are."""
+    out = []
+    for block in text.strip().split("\n\n"):
+        plain, *items = ("\n" + block).split("\n- ")
+        for line in plain.strip().split("\n") if plain.strip().startswith(("#", "<!--")) else [wrap(plain.strip())]:
+            out += [line] if line else []
+        out += [wrap("- " + " ".join(item.split()), "  ") for item in items]
+        out.append("")
+    return "\n".join(out).strip()
 
 
 HEAD = """
@@ -321,7 +334,7 @@ def main():
         return 0
     told = difflib.unified_diff(there.splitlines(True), wanted.splitlines(True), "docs/costs.md", "as it would be", n=1)
     sys.stderr.writelines(told)
-    print("docs/costs.md is not what docs/costs.py makes of docs/prices.toml: run `python3 docs/costs.py`", file=sys.stderr)
+    print("docs/costs.md is not what docs/prices.toml gives: run `python3 docs/costs.py`", file=sys.stderr)
     return 1
 
 
