@@ -218,8 +218,8 @@ def page(all_):
         lines += table(["", "size", "compute", "S3 requests", "CloudWatch", "rest", "all"], rows, {2, 3, 4, 5, 6})
         interval, puts, gets = landfall_flush(rate, load, own)
         lines += ["", wrap(
-            f"Landfall commits every {interval:,.0f} s here: {puts} requests of the dearer kind (begin, parts of 5 MiB, "
-            f"complete, the ledger entry) and {gets} HEAD; and, whatever comes, one LIST and one GET every "
+            f"Landfall commits every {interval:,.0f} s here: {puts} requests of the dearer kind (begin, parts of "
+            f"5 MiB, complete, the ledger entry) and {gets} HEAD; and, whatever comes, one LIST and one GET every "
             f"{own['head_every']} s."
         ), ""]
 
@@ -271,19 +271,19 @@ HEAD = """
 <!-- docs/costs.py wrote this from docs/prices.toml; change those, and run it again. -->
 # What it costs
 
-A month in us-east-1, on demand, without free tiers, discounts, Spot or Savings Plans. `python3 docs/costs.py` made it from
-[prices.toml](prices.toml), where every price stands with its source and date, and every assumption with its reason.
-Nothing here was read off a bill: put your own figures into the file and run it again.
+A month in us-east-1, on demand, without free tiers, discounts, Spot or Savings Plans. `python3 docs/costs.py` made it
+from [prices.toml](prices.toml), where every price stands with its source and date, and every assumption with its
+reason. Nothing here was read off a bill: put your own figures into the file and run it again.
 """
 
 BETWEEN = """
-In all rows the same is left out: the Kafka cluster, what lies in S3, queries, taxes, people. Where we know least we chose
-what is good for the others: their metrics, alarms, logs and disks count nothing here, and ours are all counted.
+In all rows the same is left out: the Kafka cluster, what lies in S3, queries, taxes, people. Where we know least we
+chose what is good for the others: their metrics, alarms, logs and disks count nothing here, and ours are all counted.
 
-They do not do the same work. Firehose writes into directories by arrival time (by a field of the record: see below), and
-needs MSK's private connectivity. MSK Connect's price is the same whatever connector runs there. Spark does far more than
-this one job, and a cluster that is there anyway costs nothing more. For one small topic a Landfall task is mostly idle,
-too.
+They do not do the same work. Firehose writes into directories by arrival time (by a field of the record: see below),
+and needs MSK's private connectivity. MSK Connect's price is the same whatever connector runs there. Spark does far more
+than this one job, and a cluster that is there anyway costs nothing more. For one small topic a Landfall task is mostly
+idle, too.
 """
 
 WAYOUT = """
@@ -293,17 +293,18 @@ In "rest" above Landfall has a public IP (`Egress=public-ip`). The stack's other
 """
 
 ASSUMED = """
-Endpoints also take $0.01 a GB, for images, logs and metrics only: S3 has a gateway endpoint, which costs nothing. Reading
-from other zones concerns Landfall, MSK Connect and Spark alike; with KIP-392 (`client.rack` in `[kafka.options]`, and the
-cluster's `replica.selector.class`) a consumer reads in its own zone. Firehose's private connection has charges of its own
-at MSK, which are not in the table.
+Endpoints also take $0.01 a GB, for images, logs and metrics only: S3 has a gateway endpoint, which costs nothing.
+Reading from other zones concerns Landfall, MSK Connect and Spark alike; with KIP-392 (`client.rack` in
+`[kafka.options]`, and the cluster's `replica.selector.class`) a consumer reads in its own zone. Firehose's private
+connection has charges of its own at MSK, which are not in the table.
 
 ## What was assumed
 
 - The load is even. Landfall's task is sized for twice the load at 50 MB/s of JSON a vCPU: about a sixth of the 290 MB/s
-  a core that [bench/README.md](../bench/README.md) measures in memory, because fetching, TLS, decompression and uploads are
-  not in that figure and a vCPU is half a core. The whole way on Fargate was not measured. One task at 100 MB/s also
-  needs the network for it; AWS publishes no figure for Fargate. More tasks share the partitions, at the same price a vCPU.
+  a core that [bench/README.md](../bench/README.md) measures in memory, because fetching, TLS, decompression and uploads
+  are not in that figure and a vCPU is half a core. The whole way on Fargate was not measured. One task at 100 MB/s also
+  needs the network for it; AWS publishes no figure for Fargate. More tasks share the partitions, at the same price a
+  vCPU.
 - arm64 is reckoned as fast as x86-64 for a vCPU; Landfall was never run on it. A task encodes on one thread
   (ARCHITECTURE.md): four vCPUs are not four times one, and past some rate it takes a second task.
 - Parquet has a fifth of JSON's bytes; only the number of parts depends on it. `worker check` measures yours.
@@ -314,8 +315,8 @@ at MSK, which are not in the table.
 """
 
 STANDING = """
-AWS's own price pages show their figures only to a browser that runs their scripts, and could not be read for this. So each
-price says what it rests on. Those from memory are to be checked before a decision hangs on them.
+AWS's own price pages show their figures only to a browser that runs their scripts, and could not be read for this. So
+each price says what it rests on. Those from memory are to be checked before a decision hangs on them.
 """
 
 
