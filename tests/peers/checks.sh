@@ -16,7 +16,12 @@ check() {
 
 lint_shell() {
   [[ -n $python ]] || return 0 # Named already: without Python there is no shellcheck.
-  "$(dirname "$python")/shellcheck" -x tests/run tests/peers/*.sh .ci/run
+  "$(dirname "$python")/shellcheck" -x tests/run tests/peers/*.sh bench/image-size .ci/run
+}
+
+lint_dockerfile() {
+  [[ -n $python ]] || return 0 # As above.
+  "$(dirname "$python")/hadolint" Dockerfile
 }
 
 run_tests() {
@@ -50,6 +55,7 @@ check_all() {
   : >"$run_dir/tests.log"
   check "cargo fmt --check" cargo fmt --all --check
   check "shellcheck" lint_shell
+  check "hadolint" lint_dockerfile
   check "cargo clippy" cargo clippy --locked --workspace --all-targets -- -D warnings
   check "cargo test" run_tests
   local name

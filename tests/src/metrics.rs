@@ -20,9 +20,17 @@ impl Listener {
 
     /// Status and body of `GET path`; `None` while nobody answers.
     pub fn get(&self, path: &str) -> Option<(u16, String)> {
+        self.get_as(path, "*/*")
+    }
+
+    /// As [`Listener::get`], of this media type.
+    pub fn get_as(&self, path: &str, media_type: &str) -> Option<(u16, String)> {
         let mut stream = TcpStream::connect(&self.address).ok()?;
         stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
-        let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.address);
+        let request = format!(
+            "GET {path} HTTP/1.1\r\nHost: {}\r\nAccept: {media_type}\r\nConnection: close\r\n\r\n",
+            self.address
+        );
         stream.write_all(request.as_bytes()).ok()?;
         let mut reply = String::new();
         stream.read_to_string(&mut reply).ok()?;

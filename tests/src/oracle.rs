@@ -169,7 +169,11 @@ impl Oracle {
     }
 }
 
-fn ask(python: &str, judge: &str, request: &Value) -> Value {
+/// A script's answer: JSON in, JSON out.
+///
+/// # Panics
+/// It failed.
+pub fn ask(python: &str, judge: &str, request: &Value) -> Value {
     let mut child = Command::new(python)
         .arg(judge)
         .stdin(Stdio::piped())

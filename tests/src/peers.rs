@@ -46,3 +46,18 @@ pub fn ministack(what: &str) -> Option<String> {
 pub fn strict_s3(what: &str) -> Option<String> {
     peer("LANDFALL_TEST_S3_STRICT", what)
 }
+
+/// The ministack whose ECS runs real containers, `http://host:port`.
+pub fn containers(what: &str) -> Option<String> {
+    peer("LANDFALL_TEST_CONTAINERS", what)
+}
+
+/// The directory with the container engine's socket and its configuration.
+pub fn engine(what: &str) -> Option<String> {
+    peer("LANDFALL_TEST_ENGINE", what)
+}
+
+/// The registry on loopback, `host:port`.
+pub fn registry(what: &str) -> Option<String> {
+    peer("LANDFALL_TEST_REGISTRY", what)
+}

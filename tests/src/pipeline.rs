@@ -58,6 +58,8 @@ pub struct Pipeline {
     pub scram: Option<(String, String)>,
     /// `host:port` for /health and /metrics, or `none`.
     pub listen: String,
+    /// What stands under `[metrics]`.
+    pub metrics: &'static str,
 }
 
 impl Pipeline {
@@ -84,6 +86,7 @@ impl Pipeline {
             endpoint: None,
             scram: None,
             listen: "none".to_owned(),
+            metrics: "cloudwatch = false",
         }
     }
 
@@ -131,7 +134,7 @@ impl Pipeline {
         say(format!("row_group_bytes = {}", json!(self.row_group_bytes)));
         say(format!("\n[memory]\nlimit = {}", json!(self.memory_limit)));
         say(format!("\n[health]\nlisten = {}", json!(self.listen)));
-        say("\n[metrics]\ncloudwatch = false".into());
+        say(format!("\n[metrics]\n{}", self.metrics));
         text
     }
 }

@@ -65,8 +65,13 @@ pub fn binary() -> PathBuf {
     if let Some(given) = env::var_os("LANDFALL_TEST_WORKER") {
         return given.into();
     }
+    beside("worker")
+}
+
+/// A program of the workspace as cargo built it.
+pub fn beside(program: &str) -> PathBuf {
     let own = env::current_exe().expect("the path of this test");
-    let path = own.parent().and_then(Path::parent).expect("target/debug/deps").join("worker");
+    let path = own.parent().and_then(Path::parent).expect("target/debug/deps").join(program);
     assert!(path.exists(), "{} is not there: cargo build --workspace --bins", path.display());
     path
 }

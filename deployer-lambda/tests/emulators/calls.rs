@@ -6,7 +6,8 @@ use std::sync::Mutex;
 
 use serde_json::{Value, json};
 
-const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/emulators/aws.py");
+// The container test, in another crate, calls by it too.
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../deployer-lambda/tests/emulators/aws.py");
 
 /// What AWS refused with.
 pub struct Refused {
