@@ -4,8 +4,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use deployer::clock::SystemClock;
-use deployer::{reconcile, serve};
+use deployer::{aws, reconcile, serve};
 
 fn main() -> ExitCode {
-    serve::main(Arc::new(SystemClock), reconcile::lambda::init)
+    serve::main(Arc::new(SystemClock), &aws::Presigned, reconcile::lambda::init)
 }

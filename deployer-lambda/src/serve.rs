@@ -2,8 +2,9 @@
 //!
 //! Order: the event is parsed before anything is asked of AWS. What is wrong with the *event* is answered and logged
 //! once: Lambda and EventBridge would only retry it. What goes wrong with *us* is the invocation's failure, so that
-//! asynchronous retries and the dead-letter queue work.
-//! Neighbours: event and clock before it, reconcile behind the trait. Never: SDKs.
+//! asynchronous retries and the dead-letter queue work. CloudFormation is answered whatever happens: without an answer a
+//! stack hangs for an hour.
+//! Neighbours: event and clock before it, reconcile behind the trait, apply's port for CloudFormation. Never: SDKs.
 
 use std::error::Error;
 use std::fmt;
@@ -15,8 +16,9 @@ use async_trait::async_trait;
 use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use serde_json::{Value, json};
 
+use crate::apply::ports::Answerer;
 use crate::clock::Clock;
-use crate::event::{Alias, Place, Woken, parse};
+use crate::event::{Alias, Place, StackChange, StackRequest, Woken, parse};
 use crate::logs;
 use crate::release::Moment;
 
@@ -26,6 +28,11 @@ pub const MARGIN_MS: i64 = 5_000;
 pub const LAST_MS: i64 = 1_500;
 /// Left for the answer itself.
 const ANSWER_MS: i64 = 300;
+/// Left for telling CloudFormation.
+const STACK_ANSWER_MS: i64 = 20_000;
+/// An event's or command's work takes no longer, whatever the function's timeout is: an announced call belongs to its
+/// invocation for three minutes (`plan::LEASE_MS`).
+const WORK_MS: i64 = 60_000;
 
 /// Anything that keeps an invocation from doing its work.
 pub type Fault = Box<dyn Error + Send + Sync>;
@@ -73,6 +80,7 @@ impl From<Failed> for Diagnostic {
 /// What went wrong with us, already logged.
 pub async fn handle(
     world: &dyn Reconcile,
+    answerer: &dyn Answerer,
     here: &Place,
     clock: &dyn Clock,
     invocation: &Invocation,
@@ -82,6 +90,9 @@ pub async fn handle(
         Ok(woken) => woken,
         Err(error) => {
             tracing::warn!(kind = error.kind(), alias = alias.name(), "refuse the invocation: {error}");
+            if let Some(Ok(request)) = StackRequest::read(&invocation.payload) {
+                tell_stack(answerer, clock, invocation.deadline, &request, &Err(error.to_string())).await?;
+            }
             count_failure(world, clock, invocation.deadline).await;
             return Ok(json!({"ok": false, "kind": error.kind(), "error": error.to_string()}));
         }
@@ -90,18 +101,56 @@ pub async fn handle(
         tracing::debug!(why, "nothing to look for");
         return Ok(json!({"ok": true, "ignored": why}));
     }
-    let until = invocation.deadline.after_ms(-MARGIN_MS);
-    let last = invocation.deadline.after_ms(-LAST_MS);
-    let failed = match within(clock, last, world.run(&woken, until)).await {
-        Some(Ok(answer)) => return Ok(answer),
-        Some(Err(error)) => chain(&*error),
-        None => "the invocation's time is over: what was announced is finished by the next look; raise the function's \
-                 timeout if this repeats"
-            .to_owned(),
+    let (until, last) = times(clock.now(), invocation.deadline, &woken);
+    let outcome = match within(clock, last, world.run(&woken, until)).await {
+        Some(Ok(answer)) => Ok(answer),
+        Some(Err(error)) => Err(chain(&*error)),
+        None => {
+            Err("the invocation's time is over: what was announced is finished by the next look; raise the \
+                     function's timeout if this repeats"
+                .to_owned())
+        }
     };
-    tracing::error!(woke = woken.named(), "could not finish: {failed}");
-    count_failure(world, clock, invocation.deadline).await;
-    Err(Failed(failed))
+    if let Err(failed) = &outcome {
+        tracing::error!(woke = woken.named(), "could not finish: {failed}");
+        count_failure(world, clock, invocation.deadline).await;
+    }
+    if let Woken::Stack(request) = &woken {
+        let said = outcome.clone().map(|answer| answer["said"].as_str().unwrap_or("done").to_owned());
+        tell_stack(answerer, clock, invocation.deadline, request, &said).await?;
+        // It is told: trying the same again is CloudFormation's to ask for.
+        return Ok(outcome.unwrap_or_else(|failed| json!({"ok": false, "kind": "failed", "error": failed})));
+    }
+    outcome.map_err(Failed)
+}
+
+/// When nothing new is begun any more, and when whoever has not come back is given up.
+fn times(now: Moment, deadline: Moment, woken: &Woken) -> (Moment, Moment) {
+    let deadline = match woken {
+        Woken::Stack(_) => deadline.after_ms(-STACK_ANSWER_MS),
+        Woken::Hint(_) | Woken::Command(_) | Woken::Nothing { .. } => deadline.min(now.after_ms(WORK_MS)),
+    };
+    (deadline.after_ms(-MARGIN_MS), deadline.after_ms(-LAST_MS))
+}
+
+async fn tell_stack(
+    answerer: &dyn Answerer,
+    clock: &dyn Clock,
+    deadline: Moment,
+    request: &StackRequest,
+    outcome: &Result<String, String>,
+) -> Result<(), Failed> {
+    let answer = request.answer(outcome);
+    tracing::info!(status = answer["Status"].as_str(), "tell CloudFormation: {}", answer["Reason"]);
+    let telling = answerer.answer(&request.response_url, &answer);
+    let failed = match within(clock, deadline.after_ms(-ANSWER_MS), telling).await {
+        Some(Ok(())) => return Ok(()),
+        Some(Err(error)) => error.chain(),
+        None => "the invocation's time is over".to_owned(),
+    };
+    // Asynchronous retries do it again, which is safe.
+    tracing::error!("CloudFormation was not told of the {}: {failed}", request.change.word());
+    Err(Failed(format!("tell CloudFormation: {failed}")))
 }
 
 /// The metric is worth no more than what is left of the invocation's time.
@@ -134,6 +183,7 @@ async fn within<T>(clock: &dyn Clock, by: Moment, work: impl Future<Output = T>)
 /// The runtime API cannot be spoken to.
 pub async fn serve(
     world: Arc<dyn Reconcile>,
+    answerer: &dyn Answerer,
     here: Place,
     clock: Arc<dyn Clock>,
 ) -> Result<(), lambda_runtime::Error> {
@@ -141,14 +191,51 @@ pub async fn serve(
     let answer = move |event: LambdaEvent<Value>| async move {
         let deadline = Moment(i64::try_from(event.context.deadline).unwrap_or(i64::MAX));
         let function_arn = event.context.invoked_function_arn;
-        handle(world, here, clock, &Invocation { payload: event.payload, function_arn, deadline }).await
+        let invocation = Invocation { payload: event.payload, function_arn, deadline };
+        handle(world, answerer, here, clock, &invocation).await
     };
     lambda_runtime::run(service_fn(answer)).await
 }
 
+/// Serves a function that could not be set up: every invocation fails with the reason, and CloudFormation is told it.
+///
+/// # Errors
+/// The runtime API cannot be spoken to.
+async fn serve_broken(
+    faults: &str,
+    answerer: &dyn Answerer,
+    clock: &dyn Clock,
+) -> Result<(), lambda_runtime::Error> {
+    let answer = move |event: LambdaEvent<Value>| async move {
+        let deadline = Moment(i64::try_from(event.context.deadline).unwrap_or(i64::MAX));
+        handle_broken(faults, answerer, clock, deadline, &event.payload).await
+    };
+    lambda_runtime::run(service_fn(answer)).await
+}
+
+/// A stack whose deployer never worked has nothing to delete; anything else fails.
+async fn handle_broken(
+    faults: &str,
+    answerer: &dyn Answerer,
+    clock: &dyn Clock,
+    deadline: Moment,
+    payload: &Value,
+) -> Result<Value, Failed> {
+    tracing::error!("could not be set up: {faults}");
+    let Some(Ok(request)) = StackRequest::read(payload) else { return Err(Failed(faults.to_owned())) };
+    let outcome = match request.change {
+        StackChange::Create | StackChange::Update => Err(faults.to_owned()),
+        StackChange::Delete => {
+            Ok(format!("nothing is looked after, for the deployer is not set up: {faults}"))
+        }
+    };
+    tell_stack(answerer, clock, deadline, &request, &outcome).await?;
+    Ok(json!({"ok": false, "kind": "not-set-up", "error": faults}))
+}
+
 /// The whole process: logs, then `init` once (settings, templates, policy, clients), then invocations until Lambda ends
-/// it. What `init` could not do is logged once; Lambda starts the process anew with the next invocation.
-pub fn main<I>(clock: Arc<dyn Clock>, init: impl FnOnce() -> I) -> ExitCode
+/// it. What `init` could not do is told to every invocation.
+pub fn main<I>(clock: Arc<dyn Clock>, answerer: &dyn Answerer, init: impl FnOnce() -> I) -> ExitCode
 where
     I: Future<Output = Result<(Arc<dyn Reconcile>, Place), Fault>>,
 {
@@ -163,8 +250,8 @@ where
     };
     runtime.block_on(async {
         let served = match init().await {
-            Ok((world, here)) => serve(world, here, clock).await,
-            Err(error) => Err(error),
+            Ok((world, here)) => serve(world, answerer, here, clock).await,
+            Err(error) => serve_broken(&chain(&*error), answerer, &*clock).await,
         };
         match served {
             Ok(()) => ExitCode::SUCCESS,
@@ -182,6 +269,7 @@ mod tests {
 
     use super::*;
     use crate::clock::ManualClock;
+    use crate::observe::ports::CallError;
 
     /// Answers as it is told, and keeps what it was asked.
     struct Scripted {
@@ -203,6 +291,24 @@ mod tests {
 
         async fn failed(&self) {
             *self.failures.lock().unwrap() += 1;
+        }
+    }
+
+    /// Keeps what CloudFormation was told.
+    #[derive(Default)]
+    struct Told(Mutex<Vec<(String, Value)>>);
+
+    #[async_trait]
+    impl Answerer for Told {
+        async fn answer(&self, url: &str, answer: &Value) -> Result<(), CallError> {
+            self.0.lock().unwrap().push((url.to_owned(), answer.clone()));
+            Ok(())
+        }
+    }
+
+    impl Told {
+        fn all(&self) -> Vec<(String, Value)> {
+            self.0.lock().unwrap().clone()
         }
     }
 
@@ -231,15 +337,26 @@ mod tests {
     }
 
     async fn handled(world: &Scripted, payload: &str, alias: &str, left_ms: i64) -> Result<Value, Failed> {
+        handled_and_told(world, &Told::default(), payload, alias, left_ms).await
+    }
+
+    async fn handled_and_told(
+        world: &Scripted,
+        told: &Told,
+        payload: &str,
+        alias: &str,
+        left_ms: i64,
+    ) -> Result<Value, Failed> {
         let clock = ManualClock::at(Moment(1_000_000));
         let payload = serde_json::from_str(payload).unwrap();
         let function_arn = format!("arn:aws:lambda:eu-west-1:123456789012:function:landfall:{alias}");
         let invocation = Invocation { payload, function_arn, deadline: Moment(1_000_000 + left_ms) };
-        handle(world, &here(), &clock, &invocation).await
+        handle(world, told, &here(), &clock, &invocation).await
     }
 
     const PUSH: &str = include_str!("../tests/events/ecr-push.json");
     const DELETE: &str = include_str!("../tests/events/ecr-delete.json");
+    const STACK: &str = include_str!("../tests/events/stack-delete.json");
 
     #[tokio::test]
     async fn an_event_is_reconciled_with_a_margin_before_the_deadline() {
@@ -296,6 +413,59 @@ mod tests {
         let failed = handled(&world, PUSH, "events", LAST_MS + 50).await.unwrap_err();
         assert!(failed.0.contains("time is over"), "{failed:?}");
         assert_eq!(world.failures(), 1);
+    }
+
+    #[tokio::test]
+    async fn cloudformation_is_told_whatever_happens() {
+        for (outcome, alias, left_ms, status) in [
+            (Some(Ok(json!({"ok": true, "said": "the service is gone"}))), "events", 600_000, "SUCCESS"),
+            (Some(Err("read the journal".to_owned())), "events", 600_000, "FAILED"),
+            // Never comes back.
+            (None, "events", STACK_ANSWER_MS + LAST_MS + 50, "FAILED"),
+            (Some(Ok(json!({}))), "read", 600_000, "FAILED"),
+        ] {
+            let (world, told) = (Scripted::new(outcome), Told::default());
+            handled_and_told(&world, &told, STACK, alias, left_ms).await.unwrap();
+            let told = told.all();
+            assert_eq!(told.len(), 1);
+            assert!(
+                told[0].0.starts_with("https://cloudformation-custom-resource-response"),
+                "{}",
+                told[0].0
+            );
+            assert_eq!(
+                (&told[0].1["Status"], &told[0].1["LogicalResourceId"]),
+                (&json!(status), &json!("Deployer"))
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_function_that_is_not_set_up_says_why_and_lets_its_stack_go() {
+        let (told, clock) = (Told::default(), ManualClock::at(Moment(0)));
+        let deadline = Moment(60_000);
+        let broken = |payload: Value| {
+            let (told, clock) = (&told, &clock);
+            async move { handle_broken("CLUSTER is not set", told, clock, deadline, &payload).await }
+        };
+        let failed = broken(serde_json::from_str(PUSH).unwrap()).await.unwrap_err();
+        assert_eq!(failed.0, "CLUSTER is not set");
+        let mut request: Value = serde_json::from_str(STACK).unwrap();
+        broken(request.clone()).await.unwrap();
+        request["RequestType"] = json!("Create");
+        broken(request).await.unwrap();
+        let told = told.all();
+        assert_eq!((&told[0].1["Status"], &told[1].1["Status"]), (&json!("SUCCESS"), &json!("FAILED")));
+        assert!(
+            told.iter().all(|(_, answer)| answer["Reason"].as_str().unwrap().contains("CLUSTER is not set"))
+        );
+    }
+
+    #[test]
+    fn an_events_work_ends_while_its_announced_call_is_still_its_own() {
+        let hint = Woken::Hint(crate::event::Hint::Schedule);
+        let (until, last) = times(Moment(0), Moment(900_000), &hint);
+        assert!(until < last && last.0 < crate::plan::LEASE_MS, "{until:?} {last:?}");
     }
 
     #[test]

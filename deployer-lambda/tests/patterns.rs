@@ -74,7 +74,7 @@ fn what_a_pattern_lets_through_is_understood() {
             Ok(Woken::Hint(_)) => true,
             // Our own tag costs an invocation and no look.
             Ok(Woken::Nothing { why }) => why.contains("landfall-keep-"),
-            Ok(Woken::Command(_)) | Err(_) => false,
+            Ok(Woken::Command(_) | Woken::Stack(_)) | Err(_) => false,
         };
         assert!(is_understood, "{name} by {expected:?}: {woken:?}");
     }

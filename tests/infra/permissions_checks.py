@@ -26,11 +26,6 @@ IMPLIED = {
         "secretsmanager:GetSecretValue": "ECS gives the container what the task definition names under `secrets`",
     },
     "DeployerRole": {
-        "ecs:DeleteService": "the custom resource's Delete: ECS refuses to delete a cluster that has a service",
-        "iam:GetRole": "the command `verify`: are the task's roles there",
-        "logs:DescribeLogGroups": "the command `verify`",
-        "secretsmanager:DescribeSecret": "the command `verify`",
-        "ssm:DescribeParameters": "the command `verify`",
         "iam:CreateServiceLinkedRole": "ECS makes its own role with an account's first service, in the caller's name",
         "kms:Decrypt": "as in the task role",
         "kms:GenerateDataKey": "as in the task role",

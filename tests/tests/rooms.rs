@@ -98,7 +98,7 @@ const DEPLOYER: &[Row] = &[
     ("logs", &["plan", "release", "report"]),
     // Who drives.
     ("settings", &["fault", "logs", "policy", "release", "render"]),
-    ("serve", &["clock", "event", "logs", "release"]),
+    ("serve", &["apply", "clock", "event", "logs", "release"]),
     (
         "reconcile",
         &[

@@ -10,8 +10,8 @@ use super::{Bodies, BodyError};
 use crate::journal::Record;
 use crate::release::RevisionArn;
 use crate::render::{
-    Rendered, Templates, create_body, mirror_tags, own_rollback_body, register_body, render, scale_body,
-    update_body,
+    Rendered, Templates, create_body, delete_body, mirror_tags, own_rollback_body, register_body, render,
+    scale_body, update_body,
 };
 
 /// Bodies from the function's own templates.
@@ -41,7 +41,9 @@ impl Bodies for Templated {
     }
 
     fn create(&self, record: &Record, revision: &RevisionArn) -> Result<Value, BodyError> {
-        Ok(create_body(&self.same(record)?, revision, &mirror_tags(record)))
+        // A release that is picked again, because its service is gone, is another request.
+        let client_token = format!("{}-{:x}", record.release, record.picked_at.0);
+        Ok(create_body(&self.same(record)?, revision, &client_token, &mirror_tags(record)))
     }
 
     fn update(
@@ -60,6 +62,10 @@ impl Bodies for Templated {
 
     fn scale(&self, desired: u32) -> Result<Value, BodyError> {
         Ok(scale_body(&self.templates.service, desired))
+    }
+
+    fn delete(&self) -> Value {
+        delete_body(&self.templates.service)
     }
 
     fn mirror(&self, record: &Record) -> Vec<(String, String)> {

@@ -50,6 +50,7 @@ pub trait Bodies: Send + Sync {
     ) -> Result<Value, BodyError>;
     fn own_rollback(&self, on: bool) -> Result<Value, BodyError>;
     fn scale(&self, desired: u32) -> Result<Value, BodyError>;
+    fn delete(&self) -> Value;
     /// Tags for the console, sanitised.
     fn mirror(&self, record: &Record) -> Vec<(String, String)>;
 }
@@ -229,6 +230,7 @@ async fn call(action: &Action, journal: &Journal, world: &World<'_>) -> Result<M
         }
         Action::OwnRollback { on } => world.deploy.update(&body(world.bodies.own_rollback(*on))?).await?,
         Action::Scale { desired } => world.deploy.update(&body(world.bodies.scale(*desired))?).await?,
+        Action::Delete => world.deploy.delete(&world.bodies.delete()).await?,
         Action::Reject { what, reason } => world.fence.reject(what, reason).await?,
         Action::Release { what, reason } => world.fence.release(what, reason).await?,
     }
@@ -245,6 +247,7 @@ fn verb(action: &Action) -> String {
         Action::OwnRollback { on: true } => "switch ECS's own rollback on".to_owned(),
         Action::OwnRollback { on: false } => "switch ECS's own rollback off".to_owned(),
         Action::Scale { desired } => format!("scale the service to {desired}"),
+        Action::Delete => "delete the service".to_owned(),
         Action::Reject { what, .. } => format!("reject `{what}`"),
         Action::Release { what, .. } => format!("release `{what}`"),
     }

@@ -15,6 +15,8 @@ pub trait Deploy: Send + Sync {
     async fn create(&self, body: &Value) -> Result<(), CallError>;
     /// UpdateService.
     async fn update(&self, body: &Value) -> Result<(), CallError>;
+    /// DeleteService. A service that is not there is deleted.
+    async fn delete(&self, body: &Value) -> Result<(), CallError>;
     /// TagResource, of a revision and, where it is what the service runs, of the service: the console's view. Keys and
     /// values are sanitised already.
     async fn tag(
@@ -36,6 +38,13 @@ pub trait Fence: Send + Sync {
 #[async_trait]
 pub trait Keeper: Send + Sync {
     async fn keep(&self, digest: &Digest, tag: &str) -> Result<(), CallError>;
+}
+
+/// CloudFormation: hears what became of its request.
+#[async_trait]
+pub trait Answerer: Send + Sync {
+    /// Puts the answer to the request's URL, again where that fails.
+    async fn answer(&self, url: &str, answer: &Value) -> Result<(), CallError>;
 }
 
 /// SNS: tells a person.

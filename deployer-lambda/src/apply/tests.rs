@@ -68,6 +68,10 @@ impl Deploy for Outside {
         self.take("update", body.to_string())
     }
 
+    async fn delete(&self, body: &Value) -> Result<(), CallError> {
+        self.take("delete", body.to_string())
+    }
+
     async fn tag(
         &self,
         revision: &RevisionArn,
@@ -130,6 +134,10 @@ impl Bodies for Plainly {
 
     fn scale(&self, desired: u32) -> Result<Value, BodyError> {
         Ok(json!({ "desired": desired }))
+    }
+
+    fn delete(&self) -> Value {
+        json!({ "delete": true })
     }
 
     fn mirror(&self, record: &Record) -> Vec<(String, String)> {
@@ -222,6 +230,7 @@ fn every_action() -> Vec<(Action, &'static str)> {
         (Action::Point { release: release(), revision, own_rollback: false, force: true }, "update"),
         (Action::OwnRollback { on: true }, "update"),
         (Action::Scale { desired: 0 }, "update"),
+        (Action::Delete, "delete"),
         (Action::Reject { what: "sha256:aa".to_owned(), reason: "bad".to_owned() }, "reject"),
         (Action::Release { what: "sha256:aa".to_owned(), reason: "good".to_owned() }, "release"),
     ]

@@ -9,6 +9,7 @@
 pub enum Call {
     BatchGetImage,
     CreateService,
+    DeleteService,
     DescribeAlarms,
     DescribeImageScanFindings,
     DescribeImages,
@@ -34,7 +35,7 @@ pub enum Call {
 
 /// What the deployer's role must be allowed of these services, sorted. Registering and pointing also pass the task's
 /// two roles to ECS: `iam:PassRole` on just these two.
-pub const ACTIONS: [&str; 24] = [
+pub const ACTIONS: [&str; 25] = [
     "cloudwatch:DescribeAlarms",
     "cloudwatch:PutMetricData",
     "ecr:BatchGetImage",
@@ -42,6 +43,7 @@ pub const ACTIONS: [&str; 24] = [
     "ecr:DescribeImages",
     "ecr:PutImage",
     "ecs:CreateService",
+    "ecs:DeleteService",
     "ecs:DescribeServiceDeployments",
     "ecs:DescribeServiceRevisions",
     "ecs:DescribeServices",
@@ -62,9 +64,10 @@ pub const ACTIONS: [&str; 24] = [
 ];
 
 impl Call {
-    pub const ALL: [Call; 23] = [
+    pub const ALL: [Call; 24] = [
         Call::BatchGetImage,
         Call::CreateService,
+        Call::DeleteService,
         Call::DescribeAlarms,
         Call::DescribeImageScanFindings,
         Call::DescribeImages,
@@ -93,6 +96,7 @@ impl Call {
         match self {
             Call::BatchGetImage => "ecr:BatchGetImage",
             Call::CreateService => "ecs:CreateService",
+            Call::DeleteService => "ecs:DeleteService",
             Call::DescribeAlarms => "cloudwatch:DescribeAlarms",
             Call::DescribeImageScanFindings => "ecr:DescribeImageScanFindings",
             Call::DescribeImages => "ecr:DescribeImages",
@@ -127,6 +131,7 @@ impl Call {
         match self {
             Call::BatchGetImage => "read manifests of repository",
             Call::CreateService => "create service",
+            Call::DeleteService => "delete service",
             Call::DescribeAlarms => "describe alarms",
             Call::DescribeImageScanFindings => "read the scan of image",
             Call::DescribeImages => "describe images of repository",

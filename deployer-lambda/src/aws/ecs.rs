@@ -224,6 +224,20 @@ impl Deploy for Aws {
         .await
     }
 
+    async fn delete(&self, body: &Value) -> Result<(), CallError> {
+        let config = || aws_sdk_ecs::Config::builder().retry_config(once());
+        patiently(|| async {
+            let request = self.ecs.delete_service().customize();
+            let request = request.config_override(config()).interceptor(Body::of(body));
+            match request.send().await {
+                Ok(_) => Ok(()),
+                Err(error) if error.code() == Some("ServiceNotFoundException") => Ok(()),
+                Err(error) => Err(Call::DeleteService.failed(&self.target.service, error)),
+            }
+        })
+        .await
+    }
+
     async fn tag(
         &self,
         revision: &RevisionArn,

@@ -5,6 +5,7 @@
 //! believed only from the only try. Reads are sent up to three times.
 //! Neighbours: the ports of observe and apply, the metrics of report. The only room that knows the SDKs; it decides nothing.
 
+mod answer;
 mod body;
 mod calls;
 mod cloudwatch;
@@ -25,6 +26,7 @@ use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, SdkConfig};
 
+pub use answer::Presigned;
 pub use calls::{ACTIONS, Call};
 pub use error::AwsError;
 pub use fence::{LedgerFence, signature};

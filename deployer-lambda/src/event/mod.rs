@@ -8,6 +8,7 @@
 mod alias;
 mod parse;
 mod shapes;
+mod stack;
 
 #[cfg(test)]
 mod tests;
@@ -16,6 +17,7 @@ use serde::{Deserialize, Serialize};
 
 pub use alias::Alias;
 pub use parse::{BY_MAX, REASON_MAX, parse};
+pub use stack::{StackChange, StackRequest};
 
 use crate::release::Digest;
 
@@ -49,6 +51,8 @@ fn last_part(name: &str) -> &str {
 pub enum Woken {
     Hint(Hint),
     Command(Command),
+    /// CloudFormation: the stack that this deployer belongs to is created, updated or deleted.
+    Stack(StackRequest),
     /// Well-formed and ours, but no reason to look: a deleted image, a push that did not succeed, our own tag.
     Nothing {
         why: String,
@@ -61,6 +65,7 @@ impl Woken {
         match self {
             Woken::Hint(hint) => hint.named(),
             Woken::Command(command) => format!("command `{}` by {}", command.verb.name(), command.by),
+            Woken::Stack(request) => format!("{} of the stack", request.change.word()),
             Woken::Nothing { why } => format!("nothing: {why}"),
         }
     }

@@ -4,7 +4,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::shapes::{AlarmChange, Envelope, ImageAction, ImageScan, ServiceChange, TaskChange};
-use super::{Alias, Command, EventError, Hint, Place, Verb, Woken, last_part};
+use super::{Alias, Command, EventError, Hint, Place, StackRequest, Verb, Woken, last_part};
 use crate::release::Digest;
 
 /// Characters of a reason that the journal keeps.
@@ -25,7 +25,10 @@ pub fn parse(payload: &Value, here: &Place, alias: Alias) -> Result<Woken, Event
     if fields.contains_key("command") {
         return command(fields, alias).map(Woken::Command);
     }
-    let woken = event(payload, fields, here)?;
+    let woken = match StackRequest::read(payload) {
+        Some(request) => Woken::Stack(request?),
+        None => event(payload, fields, here)?,
+    };
     if alias.takes_events() { Ok(woken) } else { Err(EventError::EventNotAllowed { alias }) }
 }
 

@@ -86,6 +86,7 @@ impl Action {
             }
             Action::OwnRollback { .. }
             | Action::Scale { .. }
+            | Action::Delete
             | Action::Reject { .. }
             | Action::Release { .. } => None,
         }

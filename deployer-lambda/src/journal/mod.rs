@@ -53,6 +53,9 @@ pub struct Journal {
     /// Stopped on purpose.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped: Option<Stopped>,
+    /// Its stack was deleted: the service goes, and nothing is looked after before a stack is there again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retired: Option<Retired>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub approvals: Vec<Approval>,
     /// What people rejected and the ledger does not know yet: announced one by one as `Action::Reject`, then struck.
@@ -123,8 +126,10 @@ pub enum Action {
     Point { release: ReleaseId, revision: RevisionArn, own_rollback: bool, force: bool },
     /// UpdateService: only whether ECS may roll back by itself. Starts no deployment.
     OwnRollback { on: bool },
-    /// UpdateService: only the number of tasks; by `stop` and `start`.
+    /// UpdateService: only the number of tasks; by `stop` and `start`, and before it is deleted.
     Scale { desired: u32 },
+    /// DeleteService, once its stack is deleted and its tasks are gone.
+    Delete,
     /// The ledger: `what`, a release id or a digest, may not write any more.
     Reject { what: String, reason: String },
     /// The ledger: it may again.
@@ -309,6 +314,14 @@ pub struct Freeze {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Moment>,
     pub reason: String,
+}
+
+/// By whom and when the deployer was told to give its service up.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Retired {
+    /// The ARN of the stack that was deleted.
+    pub stack: String,
+    pub at: Moment,
 }
 
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]

@@ -36,6 +36,7 @@ pub(crate) fn action() -> impl Strategy<Value = Action> {
         ),
         any::<bool>().prop_map(|on| Action::OwnRollback { on }),
         any::<u32>().prop_map(|desired| Action::Scale { desired }),
+        Just(Action::Delete),
         any::<(String, String)>().prop_map(|(what, reason)| Action::Reject { what, reason }),
         any::<(String, String)>().prop_map(|(what, reason)| Action::Release { what, reason }),
     ]
@@ -140,12 +141,13 @@ pub(crate) fn journal() -> impl Strategy<Value = Journal> {
     let people =
         (of(pin), of(freeze), of(stopped), vec(approval, 0..3), vec(wanted(), 0..3), vec(wanted(), 0..3));
     let lists = (vec(record(), 0..4), vec(digest(), 0..4), vec(notice(), 0..4), vec(moment(), 0..4));
-    let rest = (any::<u64>(), vec(any::<String>(), 0..3), of(any::<u32>()), of(error));
+    let retired = (any::<String>(), moment()).prop_map(|(stack, at)| Retired { stack, at });
+    let rest = (any::<u64>(), vec(any::<String>(), 0..3), of(any::<u32>()), of(error), of(retired));
     (state, people, lists, rest).prop_map(|(state, people, lists, rest)| {
         let (revision, updated_at, intent, current, candidate, going_back) = state;
         let (pin, freeze, stopped, approvals, wanted_rejects, wanted_releases) = people;
         let (releases, pushes, outbox, drifts) = lists;
-        let (keep_next, told, scale_to, last_error) = rest;
+        let (keep_next, told, scale_to, last_error, retired) = rest;
         Journal {
             format: FORMAT,
             revision,
@@ -157,6 +159,7 @@ pub(crate) fn journal() -> impl Strategy<Value = Journal> {
             pin,
             freeze,
             stopped,
+            retired,
             approvals,
             releases,
             pushes,

@@ -59,7 +59,10 @@ impl Look<'_> {
     fn details(&self) -> bool {
         self.details
             || self.journal.is_none_or(|journal| {
-                journal.candidate.is_some() || journal.going_back.is_some() || journal.intent.is_some()
+                journal.candidate.is_some()
+                    || journal.going_back.is_some()
+                    || journal.intent.is_some()
+                    || journal.retired.is_some()
             })
     }
 

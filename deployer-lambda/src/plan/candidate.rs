@@ -53,6 +53,11 @@ pub(super) fn step(draft: &mut Draft, inputs: &Inputs<'_>, facts: &Facts<'_>) ->
         return Some(point(draft, inputs, facts, &record, revision));
     }
     let Some(service) = facts.service else {
+        if record.pointed_at.is_some_and(|at| inputs.now.since_ms(at) > LEASE_MS + SKEW_MS) {
+            // Picked anew, it is created by a request of its own: ECS might take the old one's token for answered.
+            draft.journal.candidate = None;
+            return Some(draft.noted(Some(&id), "give it up", "the service is gone", "looks afresh"));
+        }
         return Some(draft.nothing(Some(&id), "ECS does not show the service yet", "looks again"));
     };
     if never_began(&record, service, inputs.now) {

@@ -105,7 +105,8 @@ pub(super) fn desired<'a>(inputs: &Inputs<'_>, facts: &Facts<'a>, journal: &Jour
     for choice in choices {
         let is_current = current.is_some_and(|record| record.release == choice.release);
         let same_image = current.is_some_and(|record| record.digest == choice.image.digest);
-        if is_current {
+        // A service that is gone runs nothing: what it ran is created again.
+        if is_current && facts.service.is_some() {
             break;
         }
         if current.is_some_and(|record| !is_newer(inputs, &choice, record)) && !same_image {
@@ -170,7 +171,7 @@ fn pinned<'a>(
         };
     };
     let release = &choice.release;
-    if journal.current.as_ref() == Some(release) {
+    if journal.current.as_ref() == Some(release) && facts.service.is_some() {
         return runs();
     }
     // It failed since it was pinned: trying it again and again would help nobody.

@@ -61,6 +61,7 @@ fn is_done(intent: &Intent, facts: &Facts<'_>) -> bool {
         }),
         Action::OwnRollback { on } => service.is_none_or(|service| service.own_rollback == *on),
         Action::Scale { desired } => service.is_none_or(|service| service.desired == *desired),
+        Action::Delete => service.is_none(),
         Action::Reject { what, .. } => facts.rejected.contains(what),
         Action::Release { what, .. } => !facts.rejected.contains(what),
     }
@@ -91,6 +92,7 @@ fn undo(draft: &mut Draft, action: &Action, at: Moment) {
         Action::Register { .. }
         | Action::OwnRollback { .. }
         | Action::Scale { .. }
+        | Action::Delete
         | Action::Reject { .. }
         | Action::Release { .. } => {}
     }
@@ -102,6 +104,7 @@ fn name(action: &Action) -> &'static str {
         Action::Register { .. } => "RegisterTaskDefinition",
         Action::Create { .. } => "CreateService",
         Action::Point { .. } | Action::OwnRollback { .. } | Action::Scale { .. } => "UpdateService",
+        Action::Delete => "DeleteService",
         Action::Reject { .. } => "a rejection in the ledger",
         Action::Release { .. } => "a release in the ledger",
     }

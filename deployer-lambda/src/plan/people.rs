@@ -1,13 +1,18 @@
 //! People: what was asked for by command and is not done yet.
 //!
-//! Order: rejections and their lifting first, then stopping, then starting again. While stopped nothing else is done.
+//! Order: a deleted stack before all else; then rejections and their lifting, then stopping, then starting again. While
+//! retired or stopped nothing else is done.
 //! Neighbours: draft; command writes what is wanted into the journal. Pure.
 
 use super::draft::Draft;
-use super::{Decision, Facts, Inputs, Skip, Step, Tally};
+use super::{Decision, Facts, Inputs, Plan, Skip, Step, Tally};
 use crate::journal::Action;
+use crate::observe::facts::{Task, TaskState};
 
 pub(super) fn step(draft: &mut Draft, inputs: &Inputs<'_>, facts: &Facts<'_>) -> Step {
+    if draft.journal.retired.is_some() {
+        return Some(retire(draft, facts));
+    }
     draft.journal.wanted_rejects.retain(|wanted| !facts.rejected.contains(&wanted.what));
     draft.journal.wanted_releases.retain(|wanted| facts.rejected.contains(&wanted.what));
     if let Some(wanted) = draft.journal.wanted_rejects.first().cloned() {
@@ -40,6 +45,31 @@ pub(super) fn step(draft: &mut Draft, inputs: &Inputs<'_>, facts: &Facts<'_>) ->
     draft.journal.scale_to = Some(to);
     let what = format!("scale to {to} tasks");
     Some(draft.act(Action::Scale { desired: to }, decision(&what, "started again", Some("stop".to_owned()))))
+}
+
+/// The service goes with its stack: its tasks first, so that each commits what it has.
+fn retire(draft: &mut Draft, facts: &Facts<'_>) -> Plan {
+    let why = "its stack is deleted";
+    // Whatever was under way ends with the service.
+    draft.journal.candidate = None;
+    draft.journal.going_back = None;
+    draft.journal.scale_to = None;
+    let Some(service) = facts.service else {
+        return draft.nothing(None, why, "a stack that is created again looks after it again");
+    };
+    if service.desired > 0 {
+        return draft.act(Action::Scale { desired: 0 }, decision("scale to 0 tasks", why, None));
+    }
+    let is_up = |task: &&Task| match task.state {
+        TaskState::Starting | TaskState::Running | TaskState::Stopping => true,
+        TaskState::Stopped(_) => false,
+    };
+    let up = facts.tasks.iter().filter(is_up).count();
+    if up > 0 {
+        let next = format!("when its {up} tasks have ended, the service is deleted");
+        return draft.nothing(None, why, &next);
+    }
+    draft.act(Action::Delete, decision("delete the service", why, None))
 }
 
 fn decision(what: &str, why: &str, undo: Option<String>) -> Decision {

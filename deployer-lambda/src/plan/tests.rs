@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 
 mod back;
+mod gone;
 mod words;
 
 use super::text::lines;

@@ -76,6 +76,7 @@ fn call(action: &Action, journal: &Journal, observed: &Observed) -> String {
             let from = service.map_or(0, |service| service.desired);
             format!("~ tasks {from} -> {desired}")
         }
+        Action::Delete => "- service".to_owned(),
         Action::Reject { what, .. } => format!("- {what} may not write any more"),
         Action::Release { what, .. } => format!("+ {what} may write again"),
     }

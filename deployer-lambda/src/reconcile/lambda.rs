@@ -9,12 +9,12 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use super::{Outcome, Teller, World, WrittenDown, run, write_down};
+use super::{Outcome, Teller, World, WrittenDown, run, stack, write_down};
 use crate::apply::{self, Templated};
 use crate::aws::{Aws, LedgerFence, Target, signature, surroundings};
 use crate::clock::{Clock, SystemClock};
 use crate::command;
-use crate::event::{Command, Hint, Place, Verb, Woken};
+use crate::event::{Command, Hint, Place, StackRequest, Verb, Woken};
 use crate::journal::store::JournalObject;
 use crate::observe;
 use crate::observe::needs::{Answered, needs_of, survey};
@@ -179,6 +179,21 @@ impl Function {
         Ok(answer)
     }
 
+    async fn stack(
+        &self,
+        world: &World<'_>,
+        request: &StackRequest,
+        woke: &str,
+        until: Moment,
+    ) -> Result<Value, Fault> {
+        let (said, outcome) = stack(world, request.change, &request.stack_id, until).await;
+        self.say(&outcome, woke).await;
+        let decisions = told(&outcome.decisions);
+        Ok(
+            json!({"ok": true, "woke": woke, "said": said?, "decisions": decisions, "trouble": outcome.trouble}),
+        )
+    }
+
     /// Asks for what tasks need beside their image. That is the same for every image: only `${IMAGE}` is still open in
     /// these templates.
     async fn needs(&self) -> Vec<Answered> {
@@ -212,6 +227,7 @@ impl Reconcile for Function {
         match woken {
             Woken::Hint(hint) => self.hint(&world, hint, &woken.named(), until).await,
             Woken::Command(command) => self.command(&world, command, &woken.named(), until).await,
+            Woken::Stack(request) => self.stack(&world, request, &woken.named(), until).await,
             Woken::Nothing { why } => Ok(json!({"ok": true, "ignored": why})),
         }
     }

@@ -5,6 +5,7 @@
 //! Neighbours: observe, plan, apply, report. Generic over its ports: the simulation runs this very loop.
 
 pub mod lambda;
+mod stack;
 mod tell;
 mod write_down;
 
@@ -19,6 +20,7 @@ use crate::plan::{self, Decision, Inputs, Plan, Rules, Tally, desired};
 use crate::policy::Policy;
 use crate::release::{Digest, Moment, ReleaseId};
 
+pub use stack::{GONE_WITHIN_MS, stack};
 pub use tell::Teller;
 pub use write_down::{WrittenDown, write_down};
 
@@ -63,6 +65,8 @@ pub struct Outcome {
     pub pages: u32,
     /// What was refused or left in doubt, in words.
     pub trouble: Option<String>,
+    /// The trouble is a refusal: nothing happened, and trying again changes nothing before somebody acts.
+    pub refused: bool,
 }
 
 /// Looks at everything once.
@@ -145,6 +149,7 @@ pub async fn run(world: &World<'_>, hint: &Hint, until: Moment) -> Result<Outcom
             }
             Applied::Refused { doing, error } => {
                 outcome.trouble = Some(trouble(doing, error, "nothing happened"));
+                outcome.refused = true;
                 false
             }
             Applied::InDoubt { doing, error } => {

@@ -18,11 +18,16 @@ pub fn register_body(rendered: &Rendered, tags: &[(String, String)]) -> Value {
     Value::Object(body)
 }
 
-/// CreateService. The client token makes a second try find the first one's service.
-pub fn create_body(rendered: &Rendered, revision: &RevisionArn, tags: &[(String, String)]) -> Value {
+/// CreateService. The client token, at most 36 characters, makes a second try find the first one's service.
+pub fn create_body(
+    rendered: &Rendered,
+    revision: &RevisionArn,
+    client_token: &str,
+    tags: &[(String, String)],
+) -> Value {
     let mut body = object(&rendered.service);
     body.insert("taskDefinition".to_owned(), revision.as_str().into());
-    body.insert("clientToken".to_owned(), rendered.release.as_str().into());
+    body.insert("clientToken".to_owned(), client_token.into());
     put_tags(&mut body, tags);
     Value::Object(body)
 }
@@ -57,6 +62,13 @@ pub fn own_rollback_body(service: &Value, on: bool) -> Value {
 pub fn scale_body(service: &Value, tasks: u32) -> Value {
     let mut body = address(service);
     body.insert("desiredCount".to_owned(), tasks.into());
+    Value::Object(body)
+}
+
+/// DeleteService. Whatever tasks it still has are stopped as ever: SIGTERM, and `stopTimeout`.
+pub fn delete_body(service: &Value) -> Value {
+    let mut body = address(service);
+    body.insert("force".to_owned(), true.into());
     Value::Object(body)
 }
 

@@ -154,7 +154,7 @@ pub fn service(service: &Value) -> Vec<Wrong> {
     wrong.extend(check_name("serviceName", service.get("serviceName")));
     for (key, why) in [
         ("taskDefinition", "the deployer puts the release's revision there"),
-        ("clientToken", "the deployer puts the release's id there"),
+        ("clientToken", "the deployer puts a token of its own there"),
     ] {
         if service.get(key).is_some() {
             wrong.push(Wrong { is_key: true, ..Wrong::value(key, format!("`{key}` is set here"), why) });

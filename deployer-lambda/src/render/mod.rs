@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 pub use bodies::{
-    create_body, own_rollback_body, register_body, scale_body, update_body, wants_own_rollback,
+    create_body, delete_body, own_rollback_body, register_body, scale_body, update_body, wants_own_rollback,
 };
 pub use load::{SERVICE_FILE, TASK_DEFINITION_FILE};
 pub use mirror::{RELEASE_TAG, mirror_tags};

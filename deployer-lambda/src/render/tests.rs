@@ -215,9 +215,10 @@ fn creating_carries_the_release_as_client_token_and_merges_tags() {
     );
     let templates = parse(TASK, &with, fills()).expect("it loads");
     let rendered = render(&templates, &digest('a')).expect("it renders");
-    let body = create_body(&rendered, &"rev".into(), &[("landfall:tag".to_owned(), "v1".to_owned())]);
+    let body =
+        create_body(&rendered, &"rev".into(), "token", &[("landfall:tag".to_owned(), "v1".to_owned())]);
     assert_eq!(keys::CREATE_SERVICE.check(&body), []);
-    assert_eq!(body["clientToken"], rendered.release.as_str());
+    assert_eq!(body["clientToken"], "token");
     assert_eq!(body["desiredCount"], 1);
     assert_eq!(
         body["tags"],
@@ -367,14 +368,14 @@ fn no_key_is_lost_between_the_files_and_the_requests() {
     let raw_service: Value = serde_json::from_str(SERVICE).expect("JSON");
     let rendered = rendered();
     assert_held(&raw_task, &register_body(&rendered, &[]), "task", &is_hole);
-    assert_held(&raw_service, &create_body(&rendered, &"r".into(), &[]), "service", &is_hole);
+    assert_held(&raw_service, &create_body(&rendered, &"r".into(), "token", &[]), "service", &is_hole);
     // And nothing is added but what is said.
     let mut register = register_body(&rendered, &[]);
     let environment = register["containerDefinitions"][0]["environment"].as_array_mut().expect("a list");
     assert_eq!(environment.pop().expect("ours")["name"], RELEASE_VARIABLE);
     register["containerDefinitions"][0]["image"] = IMAGE.into();
     assert_eq!(register, committed().task_definition);
-    let mut create = create_body(&rendered, &"r".into(), &[]);
+    let mut create = create_body(&rendered, &"r".into(), "token", &[]);
     let create = create.as_object_mut().expect("a map");
     assert_eq!(
         (create.remove("taskDefinition"), create.remove("clientToken").is_some()),
@@ -459,7 +460,7 @@ proptest! {
         let templates = parse(TASK, SERVICE, changed).expect("it loads");
         let after = render(&templates, &digest('a')).expect("it renders");
         prop_assert_ne!(&after.release, &rendered().release, "{}", name);
-        for body in [register_body(&after, &[]), create_body(&after, &"r".into(), &[]), update_body(&after, &"r".into(), true, false)] {
+        for body in [register_body(&after, &[]), create_body(&after, &"r".into(), "token", &[]), update_body(&after, &"r".into(), true, false)] {
             prop_assert_eq!(body.to_string().matches("${").count(), 0, "{}", body);
         }
         prop_assert_eq!(keys::REGISTER_TASK_DEFINITION.check(&after.task_definition), []);

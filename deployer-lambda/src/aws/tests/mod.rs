@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use self::server::{Answer, Server};
 use super::*;
-use crate::apply::ports::{Deploy as _, Keeper as _, Notifier as _};
+use crate::apply::ports::{Answerer as _, Deploy as _, Keeper as _, Notifier as _};
 use crate::journal::store::JournalObject;
 use crate::journal::{FORMAT, Journal};
 use crate::observe::facts::{Child, RolloutState, Scan, TaskState};
@@ -514,4 +514,30 @@ async fn an_idle_look_at_a_thousand_images_costs_six_calls() {
     assert!(observed.service.known().unwrap().is_some());
     let calls = server.requests().len() as u64 + asked() - before;
     assert_eq!(calls, 6);
+}
+
+#[tokio::test]
+async fn cloudformation_is_told_by_a_put_to_its_own_url_and_again_where_that_fails() {
+    let server = Server::start(|request| match request.nth {
+        1 => Answer::Text(503, "text/plain", "slow down".to_owned()),
+        _ => Answer::Text(200, "text/plain", String::new()),
+    })
+    .await;
+    let url = format!("{}/arn%3Aaws%3Acloudformation/x?X-Amz-Signature=3f1d%2B", server.url());
+    Presigned.answer(&url, &json!({"Status": "SUCCESS"})).await.unwrap();
+    let requests = server.requests();
+    assert_eq!(requests.len(), 2);
+    let told = &requests[1];
+    assert_eq!((told.method.as_str(), told.json()), ("PUT", json!({"Status": "SUCCESS"})));
+    assert_eq!(told.path, "/arn%3Aaws%3Acloudformation/x?X-Amz-Signature=3f1d%2B");
+    // The URL is signed for a request without a content type.
+    assert_eq!(told.header("content-type"), "");
+}
+
+#[tokio::test]
+async fn an_address_that_takes_no_answer_is_told_with_what_it_says() {
+    let server = Server::start(|_| Answer::Text(403, "text/plain", "Request has expired".to_owned())).await;
+    let error = Presigned.answer(&format!("{}/x?y", server.url()), &json!({})).await.unwrap_err();
+    assert!(error.chain().contains("403: Request has expired"), "{}", error.chain());
+    assert_eq!(server.requests().len(), 1, "a refusal is not asked again");
 }

@@ -96,6 +96,7 @@ fn pointed(action: &Action) -> Option<(&ReleaseId, &RevisionArn)> {
         Action::Register { .. }
         | Action::OwnRollback { .. }
         | Action::Scale { .. }
+        | Action::Delete
         | Action::Reject { .. }
         | Action::Release { .. } => None,
     }
@@ -247,6 +248,7 @@ fn announced(state: &mut State, before: &Journal, after: &Journal, intent: &Inte
             }
             blames(state, what, reason);
         }
+        Action::Delete => state.violated(|| "the service is deleted, and its stack is there".to_owned()),
         Action::Register { .. } | Action::OwnRollback { .. } | Action::Release { .. } => {}
     }
 }
@@ -418,9 +420,11 @@ pub fn updates(state: &mut State, body: &Value, looked: &Looked) {
         Action::Point { revision, .. } => arn.as_deref() == Some(revision.as_str()),
         Action::Scale { desired } => tasks == Some(u64::from(*desired)),
         Action::OwnRollback { .. } => arn.is_none() && tasks.is_none(),
-        Action::Register { .. } | Action::Create { .. } | Action::Reject { .. } | Action::Release { .. } => {
-            false
-        }
+        Action::Register { .. }
+        | Action::Create { .. }
+        | Action::Delete
+        | Action::Reject { .. }
+        | Action::Release { .. } => false,
     };
     must_be_announced(state, "UpdateService", looked, is_it);
     if arn.is_some() && tasks.is_some() {

@@ -354,6 +354,10 @@ impl Deploy for Outside {
         self.change("update the service", late, once).await
     }
 
+    async fn delete(&self, _body: &Value) -> Result<(), CallError> {
+        Err(error("delete the service: no stack is deleted here", CallFault::Refused))
+    }
+
     async fn tag(
         &self,
         revision: &RevisionArn,
