@@ -56,6 +56,9 @@ check_all() {
   check "cargo fmt --check" cargo fmt --all --check
   check "shellcheck" lint_shell
   check "hadolint" lint_dockerfile
+  check "docs" check_docs
+  check "cargo deny" check_dependencies
+  check "infra" check_infra
   check "cargo clippy" cargo clippy --locked --workspace --all-targets -- -D warnings
   check "cargo test" run_tests
   local name
