@@ -39,9 +39,15 @@ pub(super) fn meaning(code: Code, reason: &str, bootstrap: &str, met: bool) -> M
         Code::UnsupportedSASLMechanism | Code::IllegalSASLState => {
             denied(&format!("log in to Kafka at `{bootstrap}`"))
         }
-        Code::TopicAuthorizationFailed => denied("read the topics"),
-        Code::GroupAuthorizationFailed => denied("join the consumer group"),
-        Code::ClusterAuthorizationFailed => denied("use the cluster"),
+        Code::TopicAuthorizationFailed => {
+            denied("read the topics (by MSK IAM: kafka-cluster:DescribeTopic and ReadData on them)")
+        }
+        Code::GroupAuthorizationFailed => {
+            denied("join the consumer group (by MSK IAM: kafka-cluster:AlterGroup and DescribeGroup on it)")
+        }
+        Code::ClusterAuthorizationFailed => {
+            denied("use the cluster (by MSK IAM: kafka-cluster:Connect on it)")
+        }
         Code::UnknownTopicOrPartition | Code::UnknownTopic => Meaning::Missing { topic: topic_in(reason) },
         Code::Fatal
         | Code::FencedInstanceId
