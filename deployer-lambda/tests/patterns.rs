@@ -39,6 +39,7 @@ const EXPECTED: &[(&str, Option<&str>)] = &[
     ("inspector-scan", Some("inspector")),
     ("schedule-rule", None),
     ("schedule-scheduler", None),
+    ("stack-delete", None),
 ];
 
 #[test]

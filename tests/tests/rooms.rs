@@ -98,7 +98,8 @@ const DEPLOYER: &[Row] = &[
     ("logs", &["plan", "release", "report"]),
     // Who drives.
     ("settings", &["fault", "logs", "policy", "release", "render"]),
-    ("serve", &["apply", "clock", "event", "logs", "release"]),
+    // Of apply it knows the port to CloudFormation; observe and plan only its tests.
+    ("serve", &["apply", "clock", "event", "logs", "observe", "plan", "release"]),
     (
         "reconcile",
         &[
