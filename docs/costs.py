@@ -149,20 +149,22 @@ def spark_ec2(rate, load, all_, book):
     return others(f"1 primary and {core} core m5.xlarge", compute, spark_requests(rate, load, all_, book))
 
 
+def spark_size(rate, load, own):
+    """vCPU and GB of driver and executors."""
+    count = spark_executors(rate, load, own)
+    return tuple(driver + count * executor for driver, executor in zip(own["driver"], own["executor"]))
+
+
 def spark_serverless(rate, load, all_, book):
     own = all_["spark"]
-    count = spark_executors(rate, load, own)
-    vcpu = own["driver"][0] + count * own["executor"][0]
-    gb = own["driver"][1] + count * own["executor"][1]
+    vcpu, gb = spark_size(rate, load, own)
     compute = load["hours"] * (vcpu * book["emr_serverless_vcpu"] + gb * book["emr_serverless_gb"])
     return others(f"{vcpu} vCPU, {gb} GB", compute, spark_requests(rate, load, all_, book))
 
 
 def spark_eks(rate, load, all_, book):
     own = all_["spark"]
-    count = spark_executors(rate, load, own)
-    vcpu = own["driver"][0] + count * own["executor"][0]
-    gb = own["driver"][1] + count * own["executor"][1]
+    vcpu, gb = spark_size(rate, load, own)
     nodes = math.ceil(vcpu / own["node_vcpu"])
     compute = load["hours"] * (nodes * book["ec2_m5_xlarge"] + vcpu * book["emr_eks_vcpu"] + gb * book["emr_eks_gb"])
     cluster = load["hours"] * book["eks_cluster"]

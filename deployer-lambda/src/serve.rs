@@ -3,7 +3,7 @@
 //! Order: the event is parsed before anything is asked of AWS. What is wrong with the *event* is answered and logged
 //! once: Lambda and EventBridge would only retry it. What goes wrong with *us* is the invocation's failure, so that
 //! asynchronous retries and the dead-letter queue work. CloudFormation is answered whatever happens: without an answer a
-//! stack hangs for an hour.
+//! stack hangs until CloudFormation gives up.
 //! Neighbours: event and clock before it, reconcile behind the trait, apply's port for CloudFormation. Never: SDKs.
 
 use std::error::Error;

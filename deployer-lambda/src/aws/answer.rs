@@ -18,7 +18,7 @@ use super::{BACKOFF_MAX, limits};
 use crate::apply::ports::Answerer;
 use crate::observe::ports::{CallError, CallFault};
 
-/// Tries, the first included: a stack that hears nothing hangs for an hour.
+/// Tries, the first included: a stack that hears nothing hangs until CloudFormation gives up.
 const TRIES_MAX: u32 = 5;
 
 /// Puts answers to presigned URLs.

@@ -6,7 +6,7 @@ use super::name::{find, shown_record};
 use super::people::want;
 use super::{Answer, Facts, Named, Refusal, known};
 use crate::journal::{Cause, GoingBack, Journal, Pin, Record, Verdict};
-use crate::observe::facts::{RolloutState, TaskState};
+use crate::observe::facts::RolloutState;
 use crate::plan::target::{Grounds, Standing, is_proven, ranked};
 use crate::policy::Order;
 use crate::release::{Digest, Moment, ReleaseId, RevisionArn};
@@ -274,13 +274,7 @@ pub fn reject(facts: &Facts<'_>, what: &str, reason: &str, by: &str) -> Result<A
 
 fn has_tasks(facts: &Facts<'_>, record: &Record) -> bool {
     let tasks = facts.observed.tasks.known().map_or(&[][..], Vec::as_slice);
-    tasks.iter().any(|task| {
-        let is_up = match task.state {
-            TaskState::Starting | TaskState::Running | TaskState::Stopping => true,
-            TaskState::Stopped(_) => false,
-        };
-        is_up && record.revision.as_ref() == Some(&task.revision)
-    })
+    tasks.iter().any(|task| task.is_up() && record.revision.as_ref() == Some(&task.revision))
 }
 
 /// Takes a rejection back: of the release, and of its image where that was rejected.

@@ -1,6 +1,6 @@
 //! Stack: what CloudFormation asks of the custom resource that stands for the deployer in its stack.
 //!
-//! Order: whatever is wrong, CloudFormation waits an hour for an answer that does not come; so the address to answer to
+//! Order: whatever is wrong, CloudFormation waits long for an answer that does not come; so the address to answer to
 //! is read first, and apart from everything else.
 //! Source: CloudFormation user guide, "Custom resource request and response reference". Pure.
 

@@ -140,6 +140,16 @@ pub struct Task {
     pub started_at: Option<Moment>,
 }
 
+impl Task {
+    /// Not at its end yet.
+    pub fn is_up(&self) -> bool {
+        match self.state {
+            TaskState::Starting | TaskState::Running | TaskState::Stopping => true,
+            TaskState::Stopped(_) => false,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Health {
     Healthy,

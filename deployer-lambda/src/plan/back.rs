@@ -191,7 +191,7 @@ fn page_gives_up(draft: &mut Draft, inputs: &Inputs<'_>, from: &ReleaseId, to: &
     }
 }
 
-fn page_no_target(draft: &mut Draft, release: &ReleaseId, words: &str, stopped: bool) {
+pub(super) fn page_no_target(draft: &mut Draft, release: &ReleaseId, words: &str, stopped: bool) {
     if draft.first_time("no-target", release.as_str()) {
         let (release, words) = (release.clone(), words.to_owned());
         draft.happened.push(Happened::NoTarget { release, words, stopped });
@@ -313,20 +313,16 @@ fn next_target(
     }
     let reason = format!("{}; and {why}", back.reason);
     let best = facts.target(&draft.journal, &back.from).map(|record| record.release.clone());
-    let what = match best {
+    let what = match &best {
         Some(best) if inputs.policy.on_no_target == OnNoTarget::Keep => {
-            page_gives_up(draft, inputs, &back.from, &best, &why);
-            let what = end_rejected(draft, inputs, &back.from, &reason);
-            block(draft, inputs, &best, &why);
-            what
+            page_gives_up(draft, inputs, &back.from, best, &why);
+            end_rejected(draft, inputs, &back.from, &reason)
         }
-        Some(best) => {
-            let what = leave(draft, inputs, &back.from, &reason);
-            block(draft, inputs, &best, &why);
-            what
-        }
-        None => leave(draft, inputs, &back.from, &reason),
+        Some(_) | None => leave(draft, inputs, &back.from, &reason),
     };
+    if let Some(best) = best {
+        block(draft, inputs, &best, &why);
+    }
     let next = "the proven release is tried again in a while, or a newer image as soon as it is pushed";
     draft.noted(Some(&back.from), what, &why, next)
 }

@@ -368,11 +368,8 @@ fn current_was_rejected(draft: &mut Draft, inputs: &Inputs<'_>, facts: &Facts<'_
         let rejects = Some(record.release.0.clone());
         return Some(back::begin(draft, inputs, &record.release, &to, rejects, Cause::Person, words));
     }
-    if draft.first_time("no-target", record.release.as_str()) {
-        let stopped = inputs.policy.on_no_target == OnNoTarget::Stop;
-        let words = words.to_owned();
-        draft.happened.push(Happened::NoTarget { release: record.release.clone(), words, stopped });
-    }
+    let stopped = inputs.policy.on_no_target == OnNoTarget::Stop;
+    back::page_no_target(draft, &record.release, words, stopped);
     None
 }
 

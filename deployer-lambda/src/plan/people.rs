@@ -7,7 +7,6 @@
 use super::draft::Draft;
 use super::{Decision, Facts, Inputs, Plan, Skip, Step, Tally};
 use crate::journal::Action;
-use crate::observe::facts::{Task, TaskState};
 
 pub(super) fn step(draft: &mut Draft, inputs: &Inputs<'_>, facts: &Facts<'_>) -> Step {
     if draft.journal.retired.is_some() {
@@ -60,11 +59,7 @@ fn retire(draft: &mut Draft, facts: &Facts<'_>) -> Plan {
     if service.desired > 0 {
         return draft.act(Action::Scale { desired: 0 }, decision("scale to 0 tasks", why, None));
     }
-    let is_up = |task: &&Task| match task.state {
-        TaskState::Starting | TaskState::Running | TaskState::Stopping => true,
-        TaskState::Stopped(_) => false,
-    };
-    let up = facts.tasks.iter().filter(is_up).count();
+    let up = facts.tasks.iter().filter(|task| task.is_up()).count();
     if up > 0 {
         let next = format!("when its {up} tasks have ended, the service is deleted");
         return draft.nothing(None, why, &next);

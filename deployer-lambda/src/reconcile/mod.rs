@@ -20,7 +20,7 @@ use crate::plan::{self, Decision, Inputs, Plan, Rules, Tally, desired};
 use crate::policy::Policy;
 use crate::release::{Digest, Moment, ReleaseId};
 
-pub use stack::{GONE_WITHIN_MS, stack};
+pub use stack::stack;
 pub use tell::Teller;
 pub use write_down::{WrittenDown, write_down};
 

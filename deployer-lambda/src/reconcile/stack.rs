@@ -8,13 +8,14 @@
 use std::time::Duration;
 
 use super::{Outcome, World, run};
+use crate::apply::store;
 use crate::event::{Hint, StackChange};
 use crate::journal::{FORMAT, Journal, Retired};
 use crate::observe::ports::{CallError, CallFault, Written};
 use crate::release::Moment;
 
 /// A deletion takes no longer: twice the time that ECS gives a task to stop, and one more minute.
-pub const GONE_WITHIN_MS: i64 = 300_000;
+const GONE_WITHIN_MS: i64 = 300_000;
 /// Between two looks at tasks that are stopping.
 const POLL: Duration = Duration::from_secs(5);
 /// After a refusal the plan makes the same call again no sooner than a minute later.
@@ -116,7 +117,7 @@ async fn retire(world: &World<'_>, retired: Option<&Retired>) -> Result<(), Call
             journal.current = None;
             journal.stopped = None;
         }
-        if world.act.journals.write(&journal, tag.as_ref()).await? != Written::Changed {
+        if store(&mut journal, tag.as_ref(), world.act.journals).await? != Written::Changed {
             return Ok(());
         }
     }
