@@ -72,7 +72,7 @@ impl Call {
         let said = error.message().unwrap_or_default().to_owned();
         let (fault, silence) = judged(&error, code.as_deref(), &said);
         let answered = matches!(error, SdkError::ServiceError(_));
-        let advice = advice(self, fault, answered, &said);
+        let advice = advice(self, fault, answered, code.as_deref().unwrap_or_default(), &said);
         let message = if silence.is_empty() { said } else { silence.to_owned() };
         let source: BoxError = Box::new(error);
         let source =
@@ -184,7 +184,7 @@ fn missing_action(said: &str) -> Option<&str> {
     action.contains(':').then_some(action)
 }
 
-fn advice(call: Call, fault: CallFault, answered: bool, said: &str) -> String {
+fn advice(call: Call, fault: CallFault, answered: bool, code: &str, said: &str) -> String {
     match fault {
         CallFault::Denied if answered => {
             let action = missing_action(said).unwrap_or(call.action());
@@ -196,7 +196,27 @@ fn advice(call: Call, fault: CallFault, answered: bool, said: &str) -> String {
         CallFault::Unknown if !answered => {
             "check the network, the endpoint, and the VPC's endpoints if the function is in one".to_owned()
         }
-        CallFault::Unknown | CallFault::Throttled | CallFault::Refused => String::new(),
+        CallFault::Refused => missing_thing(code, said).to_owned(),
+        CallFault::Unknown | CallFault::Throttled => String::new(),
+    }
+}
+
+/// What to do about a thing that is not there, by the environment's variable and the stack's parameter.
+fn missing_thing(code: &str, said: &str) -> &'static str {
+    match code {
+        "RepositoryNotFoundException" => {
+            "create the repository, or name the right one in REPOSITORY (the stack's RepositoryName; CreateRepository makes it)"
+        }
+        "ClusterNotFoundException" => {
+            "create the cluster, or name the right one in CLUSTER (the stack's ClusterName; CreateCluster makes it)"
+        }
+        "InvalidParameterException" if said.contains("ubnet") => {
+            "check the subnets: there, in one VPC and in zones that Fargate has (the stack's Subnets and Vpc)"
+        }
+        "InvalidParameterException" if said.contains("ecurity group") => {
+            "check the security group: there, and in the VPC of the subnets (the stack's Vpc)"
+        }
+        _ => "",
     }
 }
 
@@ -244,9 +264,31 @@ mod tests {
         let said = "User: arn:aws:sts::1:assumed-role/d/f is not authorized to perform: iam:PassRole on resource: \
                     arn:aws:iam::1:role/task because no identity-based policy allows it";
         assert_eq!(fault_of(400, "ClientException", said), CallFault::Denied);
-        let advised = advice(Call::RegisterTaskDefinition, CallFault::Denied, true, said);
+        let advised = advice(Call::RegisterTaskDefinition, CallFault::Denied, true, "ClientException", said);
         assert_eq!(advised, "allow `iam:PassRole` in the policy of the deployer's role");
-        let advised = advice(Call::UpdateService, CallFault::Denied, true, "no");
+        let advised = advice(Call::UpdateService, CallFault::Denied, true, "AccessDeniedException", "no");
         assert_eq!(advised, "allow `ecs:UpdateService` in the policy of the deployer's role");
+    }
+
+    #[test]
+    fn what_is_not_there_leads_to_the_parameter_that_names_it() {
+        for (call, code, said, parameter) in [
+            (
+                Call::DescribeImages,
+                "RepositoryNotFoundException",
+                "The repository … does not exist",
+                "RepositoryName",
+            ),
+            (Call::CreateService, "ClusterNotFoundException", "Cluster not found.", "ClusterName"),
+            (
+                Call::CreateService,
+                "InvalidParameterException",
+                "Error retrieving subnet information for [subnet-1]: The subnet ID 'subnet-1' does not exist",
+                "Subnets",
+            ),
+        ] {
+            let advised = advice(call, CallFault::Refused, true, code, said);
+            assert!(advised.contains(parameter), "{code}: {advised}");
+        }
     }
 }

@@ -7,7 +7,8 @@
 //! The place of the data verdict: between "complete" and "proved", with the ledger's entries of this release as
 //! further facts.
 
-pub mod table;
+pub mod remedy;
+mod table;
 
 use crate::journal::{Cause, Record};
 use crate::observe::facts::{Alarm, Health, Rollout, RolloutState, Service, Task, TaskState};
@@ -52,9 +53,11 @@ pub enum Finding {
         /// It takes longer than a person would expect.
         slow: bool,
     },
-    /// ECS is going back by itself: nothing is done but telling.
+    /// ECS is going back by itself: mostly nothing is done but telling.
     EcsGoesBack {
         words: String,
+        /// Why, as far as its tasks tell by now.
+        fault: Fault,
     },
     Proved,
     Failed {
@@ -102,7 +105,10 @@ pub fn judge(
             let seen = seen(&own, rollout);
             proving(&format!("ECS deploys it: {seen}"), false, slow)
         }
-        RolloutState::RollingBack => Finding::EcsGoesBack { words: rollout.reason.clone() },
+        RolloutState::RollingBack => {
+            let fault = fault(&rollout.reason, &own, pointed_at);
+            Finding::EcsGoesBack { words: rollout.reason.clone(), fault }
+        }
         RolloutState::RolledBack => failed(true),
         RolloutState::RollbackFailed | RolloutState::Failed => failed(!points_here),
         RolloutState::Stopped if points_here => {

@@ -4,7 +4,7 @@
 //! surroundings' fault: that costs a retry, while a false rejection costs a release.
 //! Sources: "Stopped tasks error messages" and "Task" (stopCode) of the Amazon ECS documentation.
 
-use super::{Fault, Whose};
+use super::{Fault, Whose, remedy};
 use crate::journal::Cause;
 use crate::observe::facts::Stop;
 
@@ -51,13 +51,24 @@ pub fn meaning(stop: &Stop) -> Meaning {
         "SpotInterruption" | "TerminationNotice" => {
             at(Whose::Surroundings, Cause::Surroundings, format!("AWS took its machine: {told}"))
         }
-        "TaskFailedToStart" if cannot_run(&text) => {
-            at(Whose::Release, Cause::Settings, format!("its image cannot be run: {told}"))
-        }
         "TaskFailedToStart" => {
-            at(Whose::Surroundings, Cause::Surroundings, format!("it could not be started: {told}"))
+            let remedy = remedy::of_start(&text);
+            if cannot_run(&text) {
+                at(Whose::Release, Cause::Settings, with(format!("its image cannot be run: {told}"), remedy))
+            } else {
+                let words = with(format!("it could not be started: {told}"), remedy);
+                at(Whose::Surroundings, Cause::Surroundings, words)
+            }
         }
         _ => by_exit_code(stop.exit_code, told),
+    }
+}
+
+/// A fault, and what helps.
+fn with(words: String, remedy: Option<&str>) -> String {
+    match remedy {
+        Some(remedy) => format!("{}; {remedy}", words.trim_end_matches('.')),
+        None => words,
     }
 }
 
@@ -96,7 +107,8 @@ fn by_exit_code(code: Option<i32>, told: &str) -> Meaning {
         143 => (Whose::Surroundings, Cause::Unclear, "somebody ended it (SIGTERM)"),
         _ => (Whose::Surroundings, Cause::Unclear, "it ended with a code that means nothing here"),
     };
-    Meaning::At(Fault { whose, cause, words: format!("{what} (exit code {code})") })
+    let words = with(format!("{what} (exit code {code})"), remedy::of_exit(code));
+    Meaning::At(Fault { whose, cause, words })
 }
 
 #[cfg(test)]
@@ -149,6 +161,21 @@ mod tests {
         assert_eq!(whose(&stop("TaskFailedToStart", platform, None)), Some(Whose::Release));
         let network = "ResourceInitializationError: unable to pull secrets or registry auth";
         assert_eq!(whose(&stop("TaskFailedToStart", network, None)), Some(Whose::Surroundings));
+    }
+
+    #[test]
+    fn a_fault_that_a_person_can_mend_says_how() {
+        let words = |stop: &Stop| meaning(stop).fault().map(|fault| fault.words).unwrap_or_default();
+        let network = "CannotPullContainerError: dial tcp: i/o timeout.";
+        assert_eq!(
+            words(&stop("TaskFailedToStart", network, None)),
+            "it could not be started: CannotPullContainerError: dial tcp: i/o timeout; its subnets need a way to ECR, S3 and \
+             CloudWatch Logs: a NAT, a public address or VPC endpoints (the stack's Subnets, Egress and RouteTables)"
+        );
+        for (code, parameter) in [(69, "KafkaBootstrap"), (77, "TopicPattern")] {
+            let exited = stop("EssentialContainerExited", "Essential container in task exited", Some(code));
+            assert!(words(&exited).contains(parameter), "{}", words(&exited));
+        }
     }
 
     #[test]

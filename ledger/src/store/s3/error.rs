@@ -136,7 +136,8 @@ fn credentials_fault(error: &(dyn Error + 'static)) -> Option<Fault> {
 fn advice(status: Option<u16>, code: Option<&str>, fault: Fault) -> &'static str {
     match (code.unwrap_or_default(), fault) {
         ("NoSuchBucket" | "InvalidBucketName", _) => {
-            "check the bucket's name in S3_OUTPUT_PATH, and that it exists in this account"
+            "check the bucket's name in S3_OUTPUT_PATH (the stack's BucketName; CreateBucket makes it), and that it exists \
+             in this account"
         }
         ("PermanentRedirect" | "AuthorizationHeaderMalformed", _) => {
             "the bucket is in another region: set `region` under [output] or AWS_REGION"
