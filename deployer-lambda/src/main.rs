@@ -7,5 +7,6 @@ use deployer::clock::SystemClock;
 use deployer::{aws, reconcile, serve};
 
 fn main() -> ExitCode {
-    serve::main(Arc::new(SystemClock), &aws::Presigned, reconcile::lambda::init)
+    let outside = serve::Outside { answerer: &aws::Presigned, last_resort: &reconcile::lambda::Remains };
+    serve::main(Arc::new(SystemClock), outside, reconcile::lambda::init)
 }

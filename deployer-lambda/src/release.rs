@@ -55,6 +55,21 @@ impl Digest {
     }
 }
 
+/// Before the name of what was found running and is no release of ours.
+const ADOPTED: &str = "adopted-";
+
+impl ReleaseId {
+    /// The name of what was found running at this revision.
+    pub fn adopted(revision: &RevisionArn) -> ReleaseId {
+        ReleaseId(format!("{ADOPTED}{}", revision.short().replace(':', "-")))
+    }
+
+    /// Whether Landfall only found it.
+    pub fn is_adopted(&self) -> bool {
+        self.0.starts_with(ADOPTED)
+    }
+}
+
 impl RevisionArn {
     /// `family:17`.
     pub fn short(&self) -> &str {

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use crate::apply::ports::Answerer;
 use crate::clock::Clock;
-use crate::event::{Alias, Place, StackChange, StackRequest, Woken, parse};
+use crate::event::{Alias, Place, Sender, StackChange, StackRequest, Woken, parse};
 use crate::logs;
 use crate::release::Moment;
 
@@ -50,6 +50,13 @@ pub trait Reconcile: Send + Sync {
     async fn failed(&self);
 }
 
+/// What a function that could not be set up can still do. Kept by reconcile.
+#[async_trait]
+pub trait LastResort: Send + Sync {
+    /// Deletes the service, if it is there and Landfall's. A sentence.
+    async fn delete_service(&self, until: Moment) -> Result<String, Fault>;
+}
+
 /// What Lambda hands over with an invocation.
 #[derive(Clone, Debug)]
 pub struct Invocation {
@@ -57,6 +64,21 @@ pub struct Invocation {
     pub function_arn: String,
     /// When Lambda kills us.
     pub deadline: Moment,
+}
+
+impl From<LambdaEvent<Value>> for Invocation {
+    fn from(event: LambdaEvent<Value>) -> Invocation {
+        let deadline = Moment(i64::try_from(event.context.deadline).unwrap_or(i64::MAX));
+        let function_arn = event.context.invoked_function_arn;
+        Invocation { payload: event.payload, function_arn, deadline }
+    }
+}
+
+/// What works without settings.
+#[derive(Clone, Copy)]
+pub struct Outside<'o> {
+    pub answerer: &'o dyn Answerer,
+    pub last_resort: &'o dyn LastResort,
 }
 
 /// We failed. Lambda's runtime makes of it `{"errorType": "Failed", "errorMessage": …}`.
@@ -90,8 +112,11 @@ pub async fn handle(
         Ok(woken) => woken,
         Err(error) => {
             tracing::warn!(kind = error.kind(), alias = alias.name(), "refuse the invocation: {error}");
-            if let Some(Ok(request)) = StackRequest::read(&invocation.payload) {
-                tell_stack(answerer, clock, invocation.deadline, &request, &Err(error.to_string())).await?;
+            // Who may only read must not be able to make us send anything anywhere.
+            if alias.takes_events()
+                && let Some(Ok(sender)) = Sender::read(&invocation.payload)
+            {
+                tell_stack(answerer, clock, invocation.deadline, &sender, &Err(error.to_string())).await?;
             }
             count_failure(world, clock, invocation.deadline).await;
             return Ok(json!({"ok": false, "kind": error.kind(), "error": error.to_string()}));
@@ -117,7 +142,7 @@ pub async fn handle(
     }
     if let Woken::Stack(request) = &woken {
         let said = outcome.clone().map(|answer| answer["said"].as_str().unwrap_or("done").to_owned());
-        tell_stack(answerer, clock, invocation.deadline, request, &said).await?;
+        tell_stack(answerer, clock, invocation.deadline, &request.sender, &said).await?;
         // It is told: trying the same again is CloudFormation's to ask for.
         return Ok(outcome.unwrap_or_else(|failed| json!({"ok": false, "kind": "failed", "error": failed})));
     }
@@ -137,19 +162,19 @@ async fn tell_stack(
     answerer: &dyn Answerer,
     clock: &dyn Clock,
     deadline: Moment,
-    request: &StackRequest,
+    sender: &Sender,
     outcome: &Result<String, String>,
 ) -> Result<(), Failed> {
-    let answer = request.answer(outcome);
+    let answer = sender.answer(outcome);
     tracing::info!(status = answer["Status"].as_str(), "tell CloudFormation: {}", answer["Reason"]);
-    let telling = answerer.answer(&request.response_url, &answer);
+    let telling = answerer.answer(&sender.response_url, &answer);
     let failed = match within(clock, deadline.after_ms(-ANSWER_MS), telling).await {
         Some(Ok(())) => return Ok(()),
         Some(Err(error)) => error.chain(),
         None => "the invocation's time is over".to_owned(),
     };
     // Asynchronous retries do it again, which is safe.
-    tracing::error!("CloudFormation was not told of the {}: {failed}", request.change.word());
+    tracing::error!("CloudFormation was not told: {failed}");
     Err(Failed(format!("tell CloudFormation: {failed}")))
 }
 
@@ -189,10 +214,7 @@ pub async fn serve(
 ) -> Result<(), lambda_runtime::Error> {
     let (world, here, clock) = (&*world, &here, &*clock);
     let answer = move |event: LambdaEvent<Value>| async move {
-        let deadline = Moment(i64::try_from(event.context.deadline).unwrap_or(i64::MAX));
-        let function_arn = event.context.invoked_function_arn;
-        let invocation = Invocation { payload: event.payload, function_arn, deadline };
-        handle(world, answerer, here, clock, &invocation).await
+        handle(world, answerer, here, clock, &Invocation::from(event)).await
     };
     lambda_runtime::run(service_fn(answer)).await
 }
@@ -203,39 +225,50 @@ pub async fn serve(
 /// The runtime API cannot be spoken to.
 async fn serve_broken(
     faults: &str,
-    answerer: &dyn Answerer,
+    outside: Outside<'_>,
     clock: &dyn Clock,
 ) -> Result<(), lambda_runtime::Error> {
     let answer = move |event: LambdaEvent<Value>| async move {
-        let deadline = Moment(i64::try_from(event.context.deadline).unwrap_or(i64::MAX));
-        handle_broken(faults, answerer, clock, deadline, &event.payload).await
+        handle_broken(faults, outside, clock, &Invocation::from(event)).await
     };
     lambda_runtime::run(service_fn(answer)).await
 }
 
-/// A stack whose deployer never worked has nothing to delete; anything else fails.
+/// Its stack may still be deleted, and the service with it; anything else fails.
 async fn handle_broken(
     faults: &str,
-    answerer: &dyn Answerer,
+    outside: Outside<'_>,
     clock: &dyn Clock,
-    deadline: Moment,
-    payload: &Value,
+    invocation: &Invocation,
 ) -> Result<Value, Failed> {
     tracing::error!("could not be set up: {faults}");
-    let Some(Ok(request)) = StackRequest::read(payload) else { return Err(Failed(faults.to_owned())) };
-    let outcome = match request.change {
-        StackChange::Create | StackChange::Update => Err(faults.to_owned()),
-        StackChange::Delete => {
-            Ok(format!("nothing is looked after, for the deployer is not set up: {faults}"))
+    let deadline = invocation.deadline;
+    let failed = || Failed(faults.to_owned());
+    if !Alias::of(&invocation.function_arn).takes_events() {
+        return Err(failed());
+    }
+    let Some(Ok(sender)) = Sender::read(&invocation.payload) else { return Err(failed()) };
+    let outcome = match StackRequest::read(&invocation.payload) {
+        Some(Ok(StackRequest { change: StackChange::Delete, .. })) => {
+            let last = deadline.after_ms(-STACK_ANSWER_MS);
+            let deleting = outside.last_resort.delete_service(last.after_ms(-MARGIN_MS));
+            match within(clock, last, deleting).await {
+                Some(Ok(said)) => Ok(format!("{said}; the deployer is not set up: {faults}")),
+                Some(Err(error)) => Err(format!("{}; the deployer is not set up: {faults}", chain(&*error))),
+                None => {
+                    Err(format!("the service was not deleted in time; the deployer is not set up: {faults}"))
+                }
+            }
         }
+        Some(Ok(_) | Err(_)) | None => Err(faults.to_owned()),
     };
-    tell_stack(answerer, clock, deadline, &request, &outcome).await?;
+    tell_stack(outside.answerer, clock, deadline, &sender, &outcome).await?;
     Ok(json!({"ok": false, "kind": "not-set-up", "error": faults}))
 }
 
 /// The whole process: logs, then `init` once (settings, templates, policy, clients), then invocations until Lambda ends
 /// it. What `init` could not do is told to every invocation.
-pub fn main<I>(clock: Arc<dyn Clock>, answerer: &dyn Answerer, init: impl FnOnce() -> I) -> ExitCode
+pub fn main<I>(clock: Arc<dyn Clock>, outside: Outside<'_>, init: impl FnOnce() -> I) -> ExitCode
 where
     I: Future<Output = Result<(Arc<dyn Reconcile>, Place), Fault>>,
 {
@@ -250,8 +283,8 @@ where
     };
     runtime.block_on(async {
         let served = match init().await {
-            Ok((world, here)) => serve(world, answerer, here, clock).await,
-            Err(error) => serve_broken(&chain(&*error), answerer, &*clock).await,
+            Ok((world, here)) => serve(world, outside.answerer, here, clock).await,
+            Err(error) => serve_broken(&chain(&*error), outside, &*clock).await,
         };
         match served {
             Ok(()) => ExitCode::SUCCESS,
@@ -422,7 +455,6 @@ mod tests {
             (Some(Err("read the journal".to_owned())), "events", 600_000, "FAILED"),
             // Never comes back.
             (None, "events", STACK_ANSWER_MS + LAST_MS + 50, "FAILED"),
-            (Some(Ok(json!({}))), "read", 600_000, "FAILED"),
         ] {
             let (world, told) = (Scripted::new(outcome), Told::default());
             handled_and_told(&world, &told, STACK, alias, left_ms).await.unwrap();
@@ -441,24 +473,64 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_function_that_is_not_set_up_says_why_and_lets_its_stack_go() {
-        let (told, clock) = (Told::default(), ManualClock::at(Moment(0)));
-        let deadline = Moment(60_000);
-        let broken = |payload: Value| {
-            let (told, clock) = (&told, &clock);
-            async move { handle_broken("CLUSTER is not set", told, clock, deadline, &payload).await }
-        };
-        let failed = broken(serde_json::from_str(PUSH).unwrap()).await.unwrap_err();
-        assert_eq!(failed.0, "CLUSTER is not set");
-        let mut request: Value = serde_json::from_str(STACK).unwrap();
-        broken(request.clone()).await.unwrap();
-        request["RequestType"] = json!("Create");
-        broken(request).await.unwrap();
-        let told = told.all();
-        assert_eq!((&told[0].1["Status"], &told[1].1["Status"]), (&json!("SUCCESS"), &json!("FAILED")));
-        assert!(
-            told.iter().all(|(_, answer)| answer["Reason"].as_str().unwrap().contains("CLUSTER is not set"))
-        );
+    async fn cloudformation_is_told_where_one_field_is_odd_and_nobody_where_people_come_in() {
+        let mut odd: Value = serde_json::from_str(STACK).unwrap();
+        odd["RequestType"] = json!("Rename");
+        for (payload, alias, status) in [
+            (odd.to_string(), "events", Some("FAILED")),
+            (odd.to_string(), "read", None),
+            (STACK.to_owned(), "read", None),
+            (STACK.to_owned(), "operate", None),
+        ] {
+            let (world, told) = (Scripted::new(None), Told::default());
+            let answer = handled_and_told(&world, &told, &payload, alias, 600_000).await.unwrap();
+            assert_eq!(answer["ok"], json!(false));
+            let told: Vec<Value> =
+                told.all().into_iter().map(|(_, answer)| answer["Status"].clone()).collect();
+            assert_eq!(told, status.into_iter().map(Value::from).collect::<Vec<_>>(), "{alias}");
+            assert!(world.seen().is_empty(), "nothing was asked of AWS");
+        }
+    }
+
+    /// Deletes, or says why not.
+    struct Remains(Result<&'static str, &'static str>);
+
+    #[async_trait]
+    impl LastResort for Remains {
+        async fn delete_service(&self, _: Moment) -> Result<String, Fault> {
+            self.0.map(str::to_owned).map_err(Fault::from)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_function_that_is_not_set_up_says_why_and_still_deletes_its_service() {
+        let clock = ManualClock::at(Moment(0));
+        let create = STACK.replace(r#""Delete""#, r#""Create""#);
+        assert_ne!(create, STACK);
+        for (payload, alias, deletes, expected) in [
+            (PUSH, "events", Ok("gone"), Err("policy.toml is wrong")),
+            (STACK, "events", Ok("gone"), Ok("SUCCESS gone; ")),
+            (STACK, "events", Err("denied"), Ok("FAILED denied; ")),
+            (STACK, "read", Ok("gone"), Err("policy.toml is wrong")),
+            (&create, "events", Ok("gone"), Ok("FAILED ")),
+        ] {
+            let (told, remains) = (Told::default(), Remains(deletes));
+            let outside = Outside { answerer: &told, last_resort: &remains };
+            let function_arn = format!("arn:aws:lambda:eu-west-1:123456789012:function:landfall:{alias}");
+            let payload = serde_json::from_str(payload).unwrap();
+            let invocation = Invocation { payload, function_arn, deadline: Moment(60_000) };
+            let answered = handle_broken("policy.toml is wrong", outside, &clock, &invocation).await;
+            let told = told.all();
+            let said =
+                told.first().map(|(_, it)| format!("{} {}", it["Status"], it["Reason"]).replace('"', ""));
+            match expected {
+                Err(failed) => assert_eq!((answered.unwrap_err().0.as_str(), said), (failed, None)),
+                Ok(begins) => {
+                    let said = said.unwrap();
+                    assert!(said.starts_with(begins) && said.ends_with("policy.toml is wrong"), "{said}");
+                }
+            }
+        }
     }
 
     #[test]

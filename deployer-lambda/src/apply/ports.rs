@@ -15,7 +15,7 @@ pub trait Deploy: Send + Sync {
     async fn create(&self, body: &Value) -> Result<(), CallError>;
     /// UpdateService.
     async fn update(&self, body: &Value) -> Result<(), CallError>;
-    /// DeleteService. A service that is not there is deleted.
+    /// DeleteService. A service that is not there, or whose cluster is not, is deleted.
     async fn delete(&self, body: &Value) -> Result<(), CallError>;
     /// TagResource, of a revision and, where it is what the service runs, of the service: the console's view. Keys and
     /// values are sanitised already.

@@ -27,8 +27,9 @@ pub struct Presigned;
 
 #[derive(Debug, thiserror::Error)]
 enum AnswerError {
-    #[error("`{0}` is no URL with a host")]
-    Url(String),
+    /// It is not told which: such a URL is as good as a password.
+    #[error("the answer's address is no URL with a host")]
+    Url,
     #[error("the answer's address says {status}: {body}")]
     Refused { status: u16, body: String },
 }
@@ -41,7 +42,7 @@ impl Answerer for Presigned {
             fault: CallFault::Unknown,
             source,
         };
-        let (host, resource) = split(url).ok_or_else(|| failed(AnswerError::Url(url.to_owned()).into()))?;
+        let (host, resource) = split(url).ok_or_else(|| failed(AnswerError::Url.into()))?;
         let (resource, body) = (resource.to_owned(), answer.to_string());
         let request = move |()| {
             let mut request = HttpRequest::new(SdkBody::from(body.as_str()));

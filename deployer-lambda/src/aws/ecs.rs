@@ -89,6 +89,11 @@ impl Cluster for Aws {
         stream::iter(described).buffered(DESCRIBES_AT_ONCE).try_collect().await
     }
 
+    async fn is_ours(&self, revision: &RevisionArn) -> Result<bool, CallError> {
+        let found = self.revision(revision.as_str()).await?;
+        Ok(found.release.is_some_and(|release| !release.is_adopted()))
+    }
+
     async fn inactive(&self, revisions: &[RevisionArn]) -> Result<Vec<RevisionArn>, CallError> {
         let asked: Vec<_> = revisions.iter().map(|revision| self.is_active(revision)).collect();
         let active: Vec<bool> = stream::iter(asked).buffered(DESCRIBES_AT_ONCE).try_collect().await?;
@@ -231,7 +236,14 @@ impl Deploy for Aws {
             let request = request.config_override(config()).interceptor(Body::of(body));
             match request.send().await {
                 Ok(_) => Ok(()),
-                Err(error) if error.code() == Some("ServiceNotFoundException") => Ok(()),
+                Err(error)
+                    if matches!(
+                        error.code(),
+                        Some("ServiceNotFoundException" | "ClusterNotFoundException")
+                    ) =>
+                {
+                    Ok(())
+                }
                 Err(error) => Err(Call::DeleteService.failed(&self.target.service, error)),
             }
         })

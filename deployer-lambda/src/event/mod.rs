@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 pub use alias::Alias;
 pub use parse::{BY_MAX, REASON_MAX, parse};
-pub use stack::{StackChange, StackRequest};
+pub use stack::{Sender, StackChange, StackRequest};
 
 use crate::release::Digest;
 

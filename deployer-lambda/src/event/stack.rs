@@ -4,6 +4,8 @@
 //! is read first, and apart from everything else.
 //! Source: CloudFormation user guide, "Custom resource request and response reference". Pure.
 
+use std::fmt;
+
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -31,32 +33,54 @@ impl StackChange {
     }
 }
 
-/// A request, and where its answer goes: a presigned URL of S3.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq)]
+/// Whose request it is, and where its answer goes: a presigned URL of S3, which is as good as a password.
+#[derive(Clone, Deserialize, Eq, PartialEq)]
 #[serde(rename_all = "PascalCase")]
-pub struct StackRequest {
-    #[serde(rename = "RequestType")]
-    pub change: StackChange,
+pub struct Sender {
     #[serde(rename = "ResponseURL")]
     pub response_url: String,
     pub stack_id: String,
-    pub request_id: String,
-    pub logical_resource_id: String,
+    request_id: String,
+    logical_resource_id: String,
+}
+
+impl fmt::Debug for Sender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sender").field("stack_id", &self.stack_id).finish_non_exhaustive()
+    }
+}
+
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct StackRequest {
+    pub change: StackChange,
+    pub sender: Sender,
+}
+
+fn malformed(fault: impl fmt::Display) -> EventError {
+    let detail_type = "CloudFormation's custom resource request".to_owned();
+    EventError::Malformed { detail_type, fault: fault.to_string() }
 }
 
 impl StackRequest {
     /// Of an invocation's payload; none: it is no request of CloudFormation's.
     pub fn read(payload: &Value) -> Option<Result<StackRequest, EventError>> {
+        let sender = Sender::read(payload)?;
+        let change = StackChange::deserialize(&payload["RequestType"]);
+        Some(sender.and_then(|sender| {
+            let change = change.map_err(|error| malformed(format!("`RequestType`: {error}")))?;
+            Ok(StackRequest { change, sender })
+        }))
+    }
+}
+
+impl Sender {
+    /// Of an invocation's payload, whatever else is odd in it; none: it is no request of CloudFormation's.
+    pub fn read(payload: &Value) -> Option<Result<Sender, EventError>> {
         payload.get("ResponseURL")?;
-        let malformed = |fault: String| EventError::Malformed {
-            detail_type: "CloudFormation's custom resource request".to_owned(),
-            fault,
-        };
-        let request = StackRequest::deserialize(payload).map_err(|error| malformed(error.to_string()));
-        Some(request.and_then(|request| {
-            let is_url =
-                ["https://", "http://"].iter().any(|scheme| request.response_url.starts_with(scheme));
-            if is_url { Ok(request) } else { Err(malformed("`ResponseURL` is no URL".to_owned())) }
+        let sender = Sender::deserialize(payload).map_err(malformed);
+        Some(sender.and_then(|sender| {
+            let is_url = ["https://", "http://"].iter().any(|scheme| sender.response_url.starts_with(scheme));
+            if is_url { Ok(sender) } else { Err(malformed("`ResponseURL` is no URL")) }
         }))
     }
 
@@ -90,15 +114,21 @@ mod tests {
         let request = StackRequest::read(&payload()).unwrap().unwrap();
         assert_eq!(request.change, StackChange::Delete);
         for (outcome, status) in [(Ok("gone".to_owned()), "SUCCESS"), (Err("denied".to_owned()), "FAILED")] {
-            let answer = request.answer(&outcome);
+            let answer = request.sender.answer(&outcome);
             assert_eq!(answer["Status"], status);
             assert_eq!(answer["PhysicalResourceId"], payload()["PhysicalResourceId"]);
             for key in ["StackId", "RequestId", "LogicalResourceId"] {
                 assert_eq!(answer[key], payload()[key]);
             }
         }
-        let long = request.answer(&Err("ä".repeat(10_000)));
+        let long = request.sender.answer(&Err("ä".repeat(10_000)));
         assert!(long.to_string().len() < 4096);
+    }
+
+    #[test]
+    fn where_the_answer_goes_is_in_no_log() {
+        let request = StackRequest::read(&payload()).unwrap().unwrap();
+        assert!(!format!("{request:?}").contains("https://"), "{request:?}");
     }
 
     #[test]
@@ -108,6 +138,7 @@ mod tests {
         odd["RequestType"] = json!("Rename");
         let error = StackRequest::read(&odd).unwrap().unwrap_err();
         assert!(error.to_string().contains("Rename"), "{error}");
+        assert!(Sender::read(&odd).unwrap().is_ok(), "who asked can be told so");
         odd = payload();
         odd["ResponseURL"] = json!("file:///etc/passwd");
         assert!(StackRequest::read(&odd).unwrap().is_err());

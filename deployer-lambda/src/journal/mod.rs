@@ -100,7 +100,7 @@ pub struct LastError {
     pub denied: bool,
     /// Of the last time.
     pub at: Moment,
-    /// How often in a row.
+    /// How often in a row; 0 once a person did something about it, so that it is made again at once.
     pub times: u32,
 }
 
@@ -322,6 +322,9 @@ pub struct Retired {
     /// The ARN of the stack that was deleted.
     pub stack: String,
     pub at: Moment,
+    /// The service is no work of Landfall's: it was there before and runs what it ran, so it stays.
+    #[serde(default)]
+    pub leaves_service: bool,
 }
 
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]

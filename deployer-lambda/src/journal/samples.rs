@@ -141,7 +141,8 @@ pub(crate) fn journal() -> impl Strategy<Value = Journal> {
     let people =
         (of(pin), of(freeze), of(stopped), vec(approval, 0..3), vec(wanted(), 0..3), vec(wanted(), 0..3));
     let lists = (vec(record(), 0..4), vec(digest(), 0..4), vec(notice(), 0..4), vec(moment(), 0..4));
-    let retired = (any::<String>(), moment()).prop_map(|(stack, at)| Retired { stack, at });
+    let retired = (any::<String>(), moment(), any::<bool>())
+        .prop_map(|(stack, at, leaves_service)| Retired { stack, at, leaves_service });
     let rest = (any::<u64>(), vec(any::<String>(), 0..3), of(any::<u32>()), of(error), of(retired));
     (state, people, lists, rest).prop_map(|(state, people, lists, rest)| {
         let (revision, updated_at, intent, current, candidate, going_back) = state;

@@ -91,6 +91,8 @@ pub trait Cluster: Send + Sync {
     async fn tasks(&self) -> Result<Vec<Task>, CallError>;
     /// The newest registered revisions of the family, newest first, at most a page.
     async fn revisions(&self) -> Result<Vec<Revision>, CallError>;
+    /// Whether Landfall registered this revision, by its tags; not where it was only found running.
+    async fn is_ours(&self, revision: &RevisionArn) -> Result<bool, CallError>;
     /// Of these revisions, those that are not ACTIVE any more (DescribeTaskDefinition).
     async fn inactive(&self, revisions: &[RevisionArn]) -> Result<Vec<RevisionArn>, CallError>;
 }

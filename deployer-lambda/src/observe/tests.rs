@@ -84,6 +84,10 @@ impl Cluster for Asked {
         Ok(Vec::new())
     }
 
+    async fn is_ours(&self, _: &RevisionArn) -> Result<bool, CallError> {
+        Ok(true)
+    }
+
     async fn inactive(&self, revisions: &[RevisionArn]) -> Result<Vec<RevisionArn>, CallError> {
         self.ask("inactive", &named(revisions))?;
         Ok(Vec::new())

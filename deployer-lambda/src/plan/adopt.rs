@@ -21,7 +21,7 @@ pub(super) fn look(draft: &mut Draft, inputs: &Inputs<'_>, facts: &Facts<'_>) {
     let image = facts.images.iter().find(|image| image.digest == digest);
     let release = revision
         .and_then(|revision| revision.release.clone())
-        .unwrap_or_else(|| ReleaseId(format!("adopted-{}", service.revision.short().replace(':', "-"))));
+        .unwrap_or_else(|| ReleaseId::adopted(&service.revision));
     let rollout = service.rollouts.iter().rev().max_by_key(|rollout| rollout.created_at);
     // What ECS did not complete is not proven: it gets its verdict like any other.
     let underway = rollout.is_some_and(|rollout| {

@@ -1,4 +1,4 @@
-//! Back: from a failed release to the proven one; and from where nobody announced to where the journal says.
+//! Back: from a failed release to the proven one.
 //!
 //! Order: the target is checked before anything is rejected; reject (ledger) → rewind (its place: between the two) →
 //! point the service at the target with ECS's own rollback off, for ECS's "last completed" may be the bad one → when
@@ -6,11 +6,12 @@
 //! While ECS goes back by itself nothing is done but telling.
 //! A target whose deployment failed three times makes room for another proven one. When none is left, a person is paged
 //! and newer images come in again; until one does, the newest proven release is tried like any that is blocked.
-//! Neighbours: draft, judge's facts. Pure.
+//! Neighbours: candidate begins it; draft, judge's facts. Pure.
 
+use super::candidate::set_verdict;
 use super::draft::Draft;
-use super::{Decision, Facts, Happened, Inputs, Step, Tally};
-use crate::journal::{Action, Cause, GoingBack, Record, Stopped, Verdict};
+use super::{Decision, Facts, Happened, Inputs, Plan, Step, Tally};
+use crate::journal::{Action, Cause, GoingBack, Record, Stopped, Verdict, Wanted};
 use crate::judge::SKEW_MS;
 use crate::observe::facts::{Rollout, RolloutState, Service};
 use crate::policy::OnNoTarget;
@@ -20,24 +21,13 @@ use crate::release::{Moment, ReleaseId};
 const RETRY_MS: i64 = 300_000;
 /// Deployments of one target that fail before another one is tried.
 const TRIES_MAX: u32 = 3;
-/// Within this time the service is put right this often; after that people are left to sort it out.
-const DRIFT_WINDOW_MS: i64 = 3_600_000;
-const DRIFTS_MAX: usize = 3;
 
 /// The next step of a way back that has begun.
 pub(super) fn step(draft: &mut Draft, inputs: &Inputs<'_>, facts: &Facts<'_>) -> Step {
     let back = draft.journal.going_back.clone()?;
-    let Some(service) = facts.service else {
-        draft.journal.going_back = None;
-        return Some(draft.noted(
-            Some(&back.from),
-            "give the way back up",
-            "the service is gone",
-            "looks afresh",
-        ));
-    };
+    let Some(service) = facts.service else { return Some(without_service(draft, inputs, facts, &back)) };
     let Some(to) = checked_target(draft, facts, &back) else {
-        return Some(no_target(draft, inputs, &back));
+        return Some(no_target(draft, inputs, facts, &back));
     };
     if let Some(what) = back.rejects.as_ref().filter(|what| !facts.rejected.contains(*what)) {
         let action = Action::Reject { what: what.clone(), reason: back.reason.clone() };
@@ -48,7 +38,7 @@ pub(super) fn step(draft: &mut Draft, inputs: &Inputs<'_>, facts: &Facts<'_>) ->
             Decision::new(Some(&back.from), "reject it in the ledger", &back.reason, &next, undo),
         ));
     }
-    if ecs_goes_back(draft, service, facts) {
+    if ecs_goes_back(draft, inputs, facts, service, Some(back.begun_at)) {
         let next = "when ECS has finished, the service is where it should be, or is put there";
         return Some(draft.nothing(Some(&back.from), "ECS is rolling back by itself", next));
     }
@@ -66,12 +56,45 @@ pub(super) fn step(draft: &mut Draft, inputs: &Inputs<'_>, facts: &Facts<'_>) ->
     }
 }
 
-/// Whether ECS rolls back by itself, and may be waited for: to what may not write it would roll back for ever.
-fn ecs_goes_back(draft: &Draft, service: &Service, facts: &Facts<'_>) -> bool {
+/// Nothing is there to be pointed back: what was to be left is left, and what is created next is the proven one, or a
+/// newer image.
+fn without_service(draft: &mut Draft, inputs: &Inputs<'_>, facts: &Facts<'_>, back: &GoingBack) -> Plan {
+    if let Some(to) = checked_target(draft, facts, back) {
+        draft.journal.current = Some(to.release);
+        if let Some(what) = back.rejects.clone() {
+            let wanted = Wanted { what, reason: back.reason.clone() };
+            if !facts.rejected.contains(&wanted.what) && !draft.journal.wanted_rejects.contains(&wanted) {
+                draft.journal.wanted_rejects.push(wanted);
+            }
+            reject(draft, inputs, &back.from, &back.reason);
+        }
+    }
+    draft.journal.going_back = None;
+    draft.noted(Some(&back.from), "end the way back", "the service is gone", "the service is created again")
+}
+
+/// Whether ECS rolls back by itself, and is waited for: not where that leads to what may not write, for it would never
+/// end; nor for long, `since` then or since its deployment began, for what cannot run keeps it from its end too.
+pub(super) fn ecs_goes_back(
+    draft: &Draft,
+    inputs: &Inputs<'_>,
+    facts: &Facts<'_>,
+    service: &Service,
+    since: Option<Moment>,
+) -> bool {
     let mut there = draft.journal.releases.iter();
     let to = there.find(|record| record.revision.as_ref() == Some(&service.revision));
-    service.rollouts.iter().any(|rollout| rollout.state == RolloutState::RollingBack)
-        && !to.is_some_and(|record| facts.rejects(&draft.journal, record))
+    let mut rollouts = service.rollouts.iter();
+    let goes = rollouts.any(|rollout| {
+        let since = since.unwrap_or(rollout.created_at);
+        rollout.state == RolloutState::RollingBack && !takes_too_long(inputs, since)
+    });
+    goes && !to.is_some_and(|record| facts.rejects(&draft.journal, record))
+}
+
+/// Whether ECS's own rollback is not waited for any more.
+pub(super) fn takes_too_long(inputs: &Inputs<'_>, since: Moment) -> bool {
+    inputs.now.since_ms(since) > 2 * inputs.policy.rollout_slow_ms
 }
 
 /// How far the target's deployment is.
@@ -83,42 +106,29 @@ enum Arrival {
 
 fn state(back: &GoingBack, service: &Service, revision: &str) -> Arrival {
     let since = back.pointed_at.map(|at| at.after_ms(-SKEW_MS));
-    let newest: Option<&Rollout> = service
-        .rollouts
-        .iter()
-        .rev()
-        .filter(|rollout| {
-            rollout.revision.0 == revision && since.is_none_or(|since| rollout.created_at >= since)
-        })
-        .max_by_key(|rollout| rollout.created_at);
-    let Some(rollout) = newest else {
-        // ECS's own rollback makes no deployment of the target; ours does.
-        return if since.is_none() {
-            Arrival::There
-        } else {
-            Arrival::OnTheWay("ECS shows no deployment of the target yet".to_owned())
-        };
+    let of_target = |rollout: &&Rollout| {
+        rollout.revision.0 == revision && since.is_none_or(|since| rollout.created_at >= since)
     };
-    match rollout.state {
-        RolloutState::Pending | RolloutState::InProgress => {
+    let newest = service.rollouts.iter().rev().filter(of_target).max_by_key(|rollout| rollout.created_at);
+    match newest.map(|rollout| (rollout.state, &rollout.reason)) {
+        Some((RolloutState::Pending | RolloutState::InProgress, _)) => {
             Arrival::OnTheWay("ECS deploys the proven release".to_owned())
         }
-        RolloutState::Successful => Arrival::There,
-        // With no deployment of ours in play these are old: ECS's own rollback has put the service here.
-        RolloutState::Stopped
-        | RolloutState::RollingBack
-        | RolloutState::RolledBack
-        | RolloutState::RollbackFailed
-        | RolloutState::Failed
-            if since.is_none() =>
-        {
-            Arrival::There
-        }
-        RolloutState::Stopped
-        | RolloutState::RollingBack
-        | RolloutState::RolledBack
-        | RolloutState::RollbackFailed
-        | RolloutState::Failed => Arrival::Failed(rollout.reason.clone()),
+        Some((RolloutState::Successful, _)) if since.is_some() => Arrival::There,
+        None if since.is_some() => Arrival::OnTheWay("ECS shows no deployment of the target yet".to_owned()),
+        Some((
+            RolloutState::Stopped
+            | RolloutState::RollingBack
+            | RolloutState::RolledBack
+            | RolloutState::RollbackFailed
+            | RolloutState::Failed,
+            reason,
+        )) if since.is_some() => Arrival::Failed(reason.clone()),
+        // What is left are old ones. ECS's own rollback, which makes none, has put the service here; unless one of ours
+        // failed, and the next one was refused or lost.
+        Some((_, reason)) if back.failed_times > 0 => Arrival::Failed(reason.clone()),
+        None if back.failed_times > 0 => Arrival::Failed("its last deployment failed".to_owned()),
+        Some(_) | None => Arrival::There,
     }
 }
 
@@ -143,43 +153,66 @@ fn turn_to(draft: &mut Draft, to: &Record) {
     }
 }
 
-fn no_target(draft: &mut Draft, inputs: &Inputs<'_>, back: &GoingBack) -> super::Plan {
+fn no_target(draft: &mut Draft, inputs: &Inputs<'_>, facts: &Facts<'_>, back: &GoingBack) -> Plan {
     draft.journal.going_back = None;
-    give_up(draft, inputs, &back.from, &back.reason)
+    let why = "nothing proven is left to go back to";
+    match back.rejects {
+        Some(_) => give_up(draft, inputs, facts, &back.from, &back.reason),
+        None => stay_blocked(draft, facts, &back.from, &format!("{why}: {}", back.reason)),
+    }
+}
+
+/// Only its surroundings took it back: it is tried again at its time, or a newer image is.
+fn stay_blocked(draft: &mut Draft, facts: &Facts<'_>, from: &ReleaseId, why: &str) -> Plan {
+    page_no_target(draft, facts, from, why, false);
+    let next = "it is tried again when its time has come, or a newer image as soon as it is pushed";
+    draft.noted(Some(from), "give the way back up and page", why, next)
 }
 
 /// Nothing proven is left: keep it running or stop it, and page. Nothing is rejected: what runs could not write.
-pub(super) fn give_up(draft: &mut Draft, inputs: &Inputs<'_>, from: &ReleaseId, words: &str) -> super::Plan {
-    let what = leave(draft, inputs, from, words);
+pub(super) fn give_up(
+    draft: &mut Draft,
+    inputs: &Inputs<'_>,
+    facts: &Facts<'_>,
+    from: &ReleaseId,
+    words: &str,
+) -> Plan {
+    let what = leave(draft, inputs, facts, from, words);
     let next = "a newer image is released as soon as it is pushed";
     draft.noted(Some(from), what, &format!("nothing proven is left to go back to: {words}"), next)
 }
 
 /// What is written down of that, and what it is called.
-fn leave(draft: &mut Draft, inputs: &Inputs<'_>, from: &ReleaseId, words: &str) -> &'static str {
+fn leave(
+    draft: &mut Draft,
+    inputs: &Inputs<'_>,
+    facts: &Facts<'_>,
+    from: &ReleaseId,
+    words: &str,
+) -> &'static str {
     let stopped = inputs.policy.on_no_target == OnNoTarget::Stop;
-    page_no_target(draft, from, words, stopped);
+    page_no_target(draft, facts, from, words, stopped);
     end_rejected(draft, inputs, from, words)
 }
 
 /// The release is over; where the policy says so, all of it is stopped.
 fn end_rejected(draft: &mut Draft, inputs: &Inputs<'_>, from: &ReleaseId, words: &str) -> &'static str {
-    let now = inputs.now;
-    if let Some(record) = draft.journal.record_mut(from) {
-        record.verdict = Verdict::Rejected;
-        record.verdict_at = Some(now);
-        record.reason = words.to_owned();
-    }
-    if draft.journal.candidate.as_ref() == Some(from) {
-        draft.journal.candidate = None;
-    }
+    reject(draft, inputs, from, words);
     match inputs.policy.on_no_target {
         OnNoTarget::Keep => "keep it running and page",
         OnNoTarget::Stop => {
             let (by, reason) = ("landfall".to_owned(), words.to_owned());
-            draft.journal.stopped = Some(Stopped { by, at: now, desired: 1, reason });
+            draft.journal.stopped = Some(Stopped { by, at: inputs.now, desired: 1, reason });
             "stop it and page"
         }
+    }
+}
+
+/// It is not released again, and not under proof any more.
+fn reject(draft: &mut Draft, inputs: &Inputs<'_>, release: &ReleaseId, words: &str) {
+    set_verdict(draft, release, Verdict::Rejected, words, inputs.now);
+    if draft.journal.candidate.as_ref() == Some(release) {
+        draft.journal.candidate = None;
     }
 }
 
@@ -191,10 +224,17 @@ fn page_gives_up(draft: &mut Draft, inputs: &Inputs<'_>, from: &ReleaseId, to: &
     }
 }
 
-pub(super) fn page_no_target(draft: &mut Draft, release: &ReleaseId, words: &str, stopped: bool) {
+pub(super) fn page_no_target(
+    draft: &mut Draft,
+    facts: &Facts<'_>,
+    release: &ReleaseId,
+    words: &str,
+    stopped: bool,
+) {
     if draft.first_time("no-target", release.as_str()) {
+        let rejected = draft.journal.record(release).is_some_and(|it| facts.rejects(&draft.journal, it));
         let (release, words) = (release.clone(), words.to_owned());
-        draft.happened.push(Happened::NoTarget { release, words, stopped });
+        draft.happened.push(Happened::NoTarget { release, words, stopped, rejected });
     }
 }
 
@@ -207,7 +247,7 @@ pub(super) fn begin(
     rejects: Option<String>,
     cause: Cause,
     words: &str,
-) -> super::Plan {
+) -> Plan {
     draft.journal.going_back = Some(GoingBack {
         from: from.clone(),
         to: to.clone(),
@@ -222,15 +262,11 @@ pub(super) fn begin(
     });
     let (from_, to_) = (from.clone(), to.clone());
     draft.happened.push(Happened::GoingBack { from: from_, to: to_, cause, words: words.to_owned() });
-    draft.noted(
-        Some(from),
-        &format!("go back to release {to}"),
-        words,
-        "reject it, then point the service back",
-    )
+    let what = format!("go back to {}", draft.journal.record(to).map_or_else(|| to.to_string(), named));
+    draft.noted(Some(from), &what, words, "reject it, then point the service back")
 }
 
-fn point(draft: &mut Draft, inputs: &Inputs<'_>, back: &GoingBack, to: &Record, force: bool) -> super::Plan {
+fn point(draft: &mut Draft, inputs: &Inputs<'_>, back: &GoingBack, to: &Record, force: bool) -> Plan {
     let now = inputs.now;
     if let Some(back) = draft.journal.going_back.as_mut() {
         back.pointed_at = Some(now);
@@ -255,11 +291,13 @@ fn failed(
     back: &GoingBack,
     to: &Record,
     words: &str,
-) -> super::Plan {
+) -> Plan {
     let now = inputs.now;
     match back.retry_at {
         Some(retry_at) if now >= retry_at => point(draft, inputs, back, to, true),
         Some(_) => draft.nothing(Some(&back.to), words, "the proven release is tried again in a few minutes"),
+        // The last try was refused or lost: it did not fail.
+        None if back.pointed_at.is_none() => point(draft, inputs, back, to, true),
         None if back.failed_times + 1 >= TRIES_MAX => next_target(draft, inputs, facts, back, to, words),
         None => {
             let retry_at = now.after_ms(RETRY_MS);
@@ -292,7 +330,7 @@ fn next_target(
     back: &GoingBack,
     to: &Record,
     words: &str,
-) -> super::Plan {
+) -> Plan {
     let mut failed = back.failed.clone();
     failed.push(to.release.clone());
     let why = format!("{} was deployed {TRIES_MAX} times and never ran: {words}", named(to));
@@ -306,10 +344,7 @@ fn next_target(
     }
     draft.journal.going_back = None;
     if back.rejects.is_none() {
-        // Only its surroundings took it back: it is tried again at its time, or a newer image is.
-        page_no_target(draft, &back.from, &why, false);
-        let next = "it is tried again when its time has come, or a newer image as soon as it is pushed";
-        return draft.noted(Some(&back.from), "give the way back up and page", &why, next);
+        return stay_blocked(draft, facts, &back.from, &why);
     }
     let reason = format!("{}; and {why}", back.reason);
     let best = facts.target(&draft.journal, &back.from).map(|record| record.release.clone());
@@ -318,7 +353,7 @@ fn next_target(
             page_gives_up(draft, inputs, &back.from, best, &why);
             end_rejected(draft, inputs, &back.from, &reason)
         }
-        Some(_) | None => leave(draft, inputs, &back.from, &reason),
+        Some(_) | None => leave(draft, inputs, facts, &back.from, &reason),
     };
     if let Some(best) = best {
         block(draft, inputs, &best, &why);
@@ -376,100 +411,6 @@ fn arrived(draft: &mut Draft, service: &Service, back: &GoingBack, to: &Record, 
     });
     let what = format!("{} runs again", named(to));
     Some(draft.noted(Some(&back.to), &what, &back.reason, "newer images are looked at again"))
-}
-
-/// The service stands where nobody announced it: put right, a few times.
-pub(super) fn drift(draft: &mut Draft, inputs: &Inputs<'_>, facts: &Facts<'_>) -> Step {
-    let service = facts.service?;
-    let current = draft.journal.current.clone()?;
-    let record = draft.journal.record(&current)?.clone();
-    let revision = record.revision.clone()?;
-    if service.revision == revision {
-        draft.forget("drift", current.as_str());
-        let again = start_again(draft, inputs, facts, service, &record);
-        return again.or_else(|| settle_own_rollback(draft, inputs, service, &current));
-    }
-    if facts.rejects(&draft.journal, &record) {
-        // It could not write there. Where there is another to go to, that is looked for next.
-        return None;
-    }
-    if ecs_goes_back(draft, service, facts) {
-        let next = "when ECS has finished, the service is looked at again";
-        return Some(draft.nothing(Some(&current), "ECS is rolling back by itself", next));
-    }
-    let since = Moment(inputs.now.0 - DRIFT_WINDOW_MS);
-    draft.journal.drifts.retain(|at| *at >= since);
-    let found = service.revision.clone();
-    let restored = draft.journal.drifts.len() < DRIFTS_MAX && facts.can_run(&record);
-    if draft.first_time("drift", current.as_str()) || restored {
-        draft.happened.push(Happened::Drift { release: current.clone(), found: found.clone(), restored });
-    }
-    if !restored {
-        // Fighting on would only start deployments; a newer push is still released.
-        return None;
-    }
-    draft.journal.drifts.push(inputs.now);
-    draft.tallies.push(Tally::Drift);
-    let action =
-        Action::Point { release: current.clone(), revision, own_rollback: inputs.own_rollback, force: false };
-    let what = format!("point the service at {} again", named(&record));
-    let why = format!("it points at {}, which nobody announced", found.short());
-    let undo = Some(format!("deploy the image of {}", found.short()));
-    Some(draft.act(action, Decision::new(Some(&current), &what, &why, "looks again at once", undo)))
-}
-
-/// ECS gave up deploying what is current, and nothing runs: it starts no task again before there is a new deployment.
-fn start_again(
-    draft: &mut Draft,
-    inputs: &Inputs<'_>,
-    facts: &Facts<'_>,
-    service: &Service,
-    record: &Record,
-) -> Step {
-    let newest = service.rollouts.iter().rev().max_by_key(|rollout| rollout.created_at)?;
-    let gave_up = matches!(newest.state, RolloutState::Failed | RolloutState::RollbackFailed);
-    let nothing_runs = service.desired > 0 && service.running == 0;
-    if !gave_up || !nothing_runs || facts.rejects(&draft.journal, record) || !facts.can_run(record) {
-        return None;
-    }
-    let since = Moment(inputs.now.0 - DRIFT_WINDOW_MS);
-    draft.journal.drifts.retain(|at| *at >= since);
-    if draft.journal.drifts.len() >= DRIFTS_MAX {
-        return None;
-    }
-    draft.journal.drifts.push(inputs.now);
-    draft.tallies.push(Tally::Drift);
-    let action = Action::Point {
-        release: record.release.clone(),
-        revision: record.revision.clone()?,
-        own_rollback: inputs.own_rollback && service.own_rollback,
-        force: true,
-    };
-    let what = format!("deploy {} again", named(record));
-    let why = format!("no task of it runs, and ECS gave its deployment up: {}", newest.reason);
-    let decision = Decision::new(Some(&record.release), &what, &why, "ECS starts its tasks again", None);
-    Some(draft.act(action, decision))
-}
-
-/// A way back that lost its last step leaves ECS's own rollback off.
-fn settle_own_rollback(
-    draft: &mut Draft,
-    inputs: &Inputs<'_>,
-    service: &Service,
-    current: &ReleaseId,
-) -> Step {
-    let at_rest = !service.rollouts.iter().any(|rollout| {
-        matches!(rollout.state, RolloutState::Pending | RolloutState::InProgress | RolloutState::RollingBack)
-    });
-    if service.own_rollback || !inputs.own_rollback || draft.journal.candidate.is_some() || !at_rest {
-        return None;
-    }
-    let what = "switch ECS's own rollback on again";
-    let why = "it is off, and nothing is on its way back";
-    Some(draft.act(
-        Action::OwnRollback { on: true },
-        Decision::new(Some(current), what, why, "looks again at once", None),
-    ))
 }
 
 /// `clicks:41 (v1.2.0)`.

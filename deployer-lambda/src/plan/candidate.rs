@@ -27,7 +27,7 @@ pub(super) fn step(draft: &mut Draft, inputs: &Inputs<'_>, facts: &Facts<'_>) ->
     if facts.rejects(&draft.journal, &record) {
         return Some(rejected_meanwhile(draft, inputs, facts, &record));
     }
-    if let Some(plan) = replaced(draft, inputs, facts, &record) {
+    if let Some(plan) = replaced(draft, inputs, facts, &record, None) {
         return Some(plan);
     }
     // What is current is nothing new: a freeze does not keep it from running again.
@@ -85,15 +85,24 @@ fn rejected_meanwhile(draft: &mut Draft, inputs: &Inputs<'_>, facts: &Facts<'_>,
         return end(draft, inputs, record, Verdict::Rejected, words);
     }
     let Some(to) = facts.target(&draft.journal, id).map(|record| record.release.clone()) else {
-        return back::give_up(draft, inputs, id, words);
+        return back::give_up(draft, inputs, facts, id, words);
     };
     back::begin(draft, inputs, id, &to, Some(id.0.clone()), Cause::Person, words)
 }
 
-/// Before the service points at it a newer image takes its place; afterwards only where the policy says so.
-fn replaced(draft: &mut Draft, inputs: &Inputs<'_>, facts: &Facts<'_>, record: &Record) -> Step {
+/// Before the service points at it a newer image takes its place; afterwards only where the policy says so, or where it
+/// failed and stays, `failed` for this.
+fn replaced(
+    draft: &mut Draft,
+    inputs: &Inputs<'_>,
+    facts: &Facts<'_>,
+    record: &Record,
+    failed: Option<&str>,
+) -> Step {
     let waits = record.pointed_at.is_none();
-    let at_once = inputs.policy.supersede == Supersede::AtOnce || !inputs.rules.one_release_at_a_time;
+    let at_once = inputs.policy.supersede == Supersede::AtOnce
+        || !inputs.rules.one_release_at_a_time
+        || failed.is_some();
     if !waits && !at_once {
         return None;
     }
@@ -107,7 +116,11 @@ fn replaced(draft: &mut Draft, inputs: &Inputs<'_>, facts: &Facts<'_>, record: &
                 return None;
             }
             let words = format!("`{}` came before its verdict", choice.tag);
-            set_verdict(draft, &record.release, Verdict::Superseded, &words, inputs.now);
+            let (verdict, words) = match failed {
+                Some(words) => (Verdict::Rejected, words),
+                None => (Verdict::Superseded, words.as_str()),
+            };
+            set_verdict(draft, &record.release, verdict, words, inputs.now);
             Some(start(draft, inputs, &choice))
         }
         Desired::Nothing { words, .. } | Desired::Held { words, .. } if pinned_elsewhere && waits => {
@@ -156,13 +169,25 @@ fn point(
     let decision = Decision::new(Some(&id), what, &record.reason, next, undo);
     // Where it is off, a way back has not come to its end; there, and where what is left is rejected, what ECS completed
     // last may not write.
-    let is_left = |it: &&Record| {
-        it.revision.as_ref() == Some(&service.revision) || draft.journal.current.as_ref() == Some(&it.release)
-    };
-    let mut left = draft.journal.releases.iter().filter(is_left);
-    let is_safe = service.own_rollback && !left.any(|it| facts.rejects(&draft.journal, it));
+    let is_safe = service.own_rollback && !leaves_rejected(draft, facts, service, record);
     let own_rollback = inputs.own_rollback && (is_safe || !inputs.rules.own_rollback_off_when_going_back);
     draft.act(Action::Point { release: id, revision, own_rollback, force }, decision)
+}
+
+/// Whether ECS's own rollback from this release would lead to what may not write.
+fn leaves_rejected(draft: &Draft, facts: &Facts<'_>, service: &Service, record: &Record) -> bool {
+    let is_left = |it: &&Record| {
+        let points_at = it.revision.as_ref() == Some(&service.revision);
+        it.release != record.release && (points_at || draft.journal.current.as_ref() == Some(&it.release))
+    };
+    draft.journal.releases.iter().filter(is_left).any(|it| facts.rejects(&draft.journal, it))
+}
+
+fn own_rollback_off(draft: &mut Draft, id: &ReleaseId) -> Plan {
+    let what = "switch ECS's own rollback off";
+    let why = "what ECS would go back to was rejected since, and may not write";
+    let next = "it is switched on again when nothing is under way";
+    draft.act(Action::OwnRollback { on: false }, Decision::new(Some(id), what, why, next, None))
 }
 
 /// What became of it, and what follows.
@@ -189,18 +214,27 @@ fn verdict(
             {
                 record.completed_at = Some(inputs.now);
             }
+            if service.own_rollback && leaves_rejected(draft, facts, service, record) {
+                return own_rollback_off(draft, id);
+            }
             if slow && draft.first_time("slow", id.as_str()) {
                 draft.happened.push(Happened::Slow { release: id.clone(), words: waits_for.clone() });
             }
             draft.nothing(Some(id), &waits_for, "the next event or the schedule looks again")
         }
-        // A rollback to what cannot run may never end: after a long while it is not waited for any more.
-        Finding::EcsGoesBack { words }
-            if record.pointed_at.is_some_and(|at| inputs.now.since_ms(at) > 2 * policy.rollout_slow_ms) =>
+        // To what was never proven: it may be as bad, and then that never ends.
+        Finding::EcsGoesBack { fault, .. }
+            if fault.whose != Whose::Surroundings && facts.target(&draft.journal, id).is_none() =>
         {
-            failed_somehow(draft, inputs, facts, record, &given_up(&words), true)
+            failed_somehow(draft, inputs, facts, record, &fault, true)
         }
-        Finding::EcsGoesBack { words } => {
+        // A rollback to what cannot run may never end: after a long while it is not waited for any more.
+        Finding::EcsGoesBack { words, .. }
+            if record.pointed_at.is_some_and(|at| back::takes_too_long(inputs, at)) =>
+        {
+            failed_somehow(draft, inputs, facts, record, &given_up(&words), false)
+        }
+        Finding::EcsGoesBack { words, .. } => {
             if draft.first_time("ecs-goes-back", &this_try(record)) {
                 if let Some(record) = draft.journal.record_mut(id) {
                     record.reason = words.clone();
@@ -244,9 +278,9 @@ fn failed_somehow(
     went_back: bool,
 ) -> Plan {
     match fault.whose {
-        Whose::Release | Whose::Image => failed(draft, inputs, facts, record, fault),
+        Whose::Release | Whose::Image => failed(draft, inputs, facts, record, fault, went_back),
         Whose::Surroundings if !inputs.rules.blocked_never_rejects => {
-            failed(draft, inputs, facts, record, fault)
+            failed(draft, inputs, facts, record, fault, went_back)
         }
         Whose::Surroundings => blocked(draft, inputs, facts, record, fault, went_back),
     }
@@ -272,23 +306,37 @@ fn healthy(draft: &mut Draft, inputs: &Inputs<'_>, record: &Record) -> Plan {
 }
 
 /// The release is at fault: back to the proven one, if there is one.
-fn failed(draft: &mut Draft, inputs: &Inputs<'_>, facts: &Facts<'_>, record: &Record, fault: &Fault) -> Plan {
+fn failed(
+    draft: &mut Draft,
+    inputs: &Inputs<'_>,
+    facts: &Facts<'_>,
+    record: &Record,
+    fault: &Fault,
+    went_back: bool,
+) -> Plan {
     let id = &record.release;
     let what = match fault.whose {
         Whose::Image => record.digest.0.clone(),
         Whose::Release | Whose::Surroundings => id.0.clone(),
     };
-    if !inputs.policy.rollback {
+    // Where ECS went back by itself, it is taken back already.
+    if !inputs.policy.rollback && !went_back {
+        if let Some(plan) = replaced(draft, inputs, facts, record, Some(&fault.words)) {
+            return plan;
+        }
         if draft.first_time("no-rollback", id.as_str()) {
             let words = fault.words.clone();
-            draft.happened.push(Happened::NoTarget { release: id.clone(), words, stopped: false });
+            let (release, stopped) = (id.clone(), false);
+            draft.happened.push(Happened::NoTarget { release, words, stopped, rejected: false });
         }
         let why = format!("{}; the policy says `rollback = false`", fault.words);
         return draft.nothing(Some(id), &why, "a person types `rollback`, or pushes a newer image");
     }
     match facts.target(&draft.journal, id).map(|target| target.release.clone()) {
         Some(to) => back::begin(draft, inputs, id, &to, Some(what), fault.cause, &fault.words),
-        None if inputs.rules.reject_only_with_a_target => back::give_up(draft, inputs, id, &fault.words),
+        None if inputs.rules.reject_only_with_a_target => {
+            back::give_up(draft, inputs, facts, id, &fault.words)
+        }
         None => {
             let reason = fault.words.clone();
             let decision = Decision::new(Some(id), "reject it in the ledger", &reason, "", None);
@@ -364,13 +412,25 @@ fn current_was_rejected(draft: &mut Draft, inputs: &Inputs<'_>, facts: &Facts<'_
     }
     let words = "it was rejected in the ledger and may not write";
     let to = facts.target(&draft.journal, &record.release).map(|target| target.release.clone());
-    if let Some(to) = to {
-        let rejects = Some(record.release.0.clone());
-        return Some(back::begin(draft, inputs, &record.release, &to, rejects, Cause::Person, words));
+    match to {
+        // Nothing is there to be pointed elsewhere: what is created next is the proven one, or a newer image.
+        Some(to) if facts.service.is_none() => {
+            let what = draft.journal.record(&to).map_or_else(|| to.to_string(), named);
+            set_verdict(draft, &record.release, Verdict::Rejected, words, inputs.now);
+            draft.journal.current = Some(to.clone());
+            let next = "the service is created again";
+            Some(draft.noted(Some(&to), &format!("go back to {what}, without a service"), words, next))
+        }
+        Some(to) => {
+            let rejects = Some(record.release.0.clone());
+            Some(back::begin(draft, inputs, &record.release, &to, rejects, Cause::Person, words))
+        }
+        None => {
+            let stopped = inputs.policy.on_no_target == OnNoTarget::Stop;
+            back::page_no_target(draft, facts, &record.release, words, stopped);
+            None
+        }
     }
-    let stopped = inputs.policy.on_no_target == OnNoTarget::Stop;
-    back::page_no_target(draft, &record.release, words, stopped);
-    None
 }
 
 fn held(draft: &mut Draft, choice: &Choice<'_>, skip: Skip, words: &str) {
@@ -466,8 +526,18 @@ fn end(draft: &mut Draft, inputs: &Inputs<'_>, record: &Record, verdict: Verdict
     draft.noted(Some(&record.release), &format!("end its proof: {verdict:?}"), words, "looks again at once")
 }
 
-fn set_verdict(draft: &mut Draft, release: &ReleaseId, verdict: Verdict, words: &str, now: Moment) {
+pub(super) fn set_verdict(
+    draft: &mut Draft,
+    release: &ReleaseId,
+    verdict: Verdict,
+    words: &str,
+    now: Moment,
+) {
+    // What was proven stays so, where something else only came before it was proven again.
+    let is_current = draft.journal.current.as_ref() == Some(release);
     if let Some(record) = draft.journal.record_mut(release) {
+        let was_proven = is_current && record.keep.is_some();
+        let verdict = if was_proven && verdict == Verdict::Superseded { Verdict::Healthy } else { verdict };
         record.verdict = verdict;
         record.reason = words.to_owned();
         record.verdict_at = Some(now);

@@ -131,7 +131,11 @@ fn at_rest(inputs: &Inputs<'_>, facts: &Facts<'_>, current: Option<&Record>) -> 
         let tags = image.tags.iter().map(String::as_str);
         inputs.policy.admits_any(tags).is_some()
     });
+    let is_idle = facts.service.is_some_and(|service| service.desired > 0 && service.running == 0);
     match current {
+        Some(_) if admitted && is_idle => {
+            "the newest image that the policy admits is deployed, and no task of it runs now".to_owned()
+        }
         Some(_) if admitted => "the newest image that the policy admits runs".to_owned(),
         Some(_) | None => {
             let runs = if current.is_some() { "; what runs stays" } else { "" };
@@ -220,7 +224,11 @@ fn hindrance(inputs: &Inputs<'_>, journal: &Journal, choice: &Choice<'_>) -> Opt
     if let Some(children) = choice.image.children.as_ref().filter(|children| !children.is_empty())
         && !children.iter().any(|child| child.runs_on(inputs.platform))
     {
-        let words = format!("`{tag}` has no image for {}", inputs.platform);
+        let platform = inputs.platform;
+        let words = format!(
+            "`{tag}` has no image for {platform}: push one that has, or change the task definition's CPU (the stack's \
+             CpuArchitecture)"
+        );
         return Some((Skip::WrongPlatform, words, Waits::No));
     }
     if let Some(held) = scan(inputs, choice) {

@@ -64,7 +64,10 @@ impl Draft {
     pub fn act(&mut self, action: Action, decision: Decision) -> Plan {
         let refused = self.before.as_ref().and_then(|journal| journal.last_error.clone());
         if let Some(last) = refused.filter(|last| last.action == action) {
-            let wait = (REFUSED_FIRST_MS << (last.times - 1).min(16)).min(REFUSED_MAX_MS);
+            let wait = match last.times.checked_sub(1) {
+                Some(doublings) => (REFUSED_FIRST_MS << doublings.min(16)).min(REFUSED_MAX_MS),
+                None => 0,
+            };
             if self.now < last.at.after_ms(wait) {
                 return self.decline(last, decision, wait);
             }

@@ -10,6 +10,7 @@ mod back;
 mod candidate;
 pub mod desired;
 mod draft;
+mod drift;
 mod intent;
 mod people;
 pub mod target;
@@ -123,6 +124,15 @@ pub enum Happened {
         release: ReleaseId,
         words: String,
         stopped: bool,
+        /// It may not write: the ledger rejects it.
+        rejected: bool,
+    },
+    /// ECS gave up what is current, and no task of it runs.
+    NothingRuns {
+        release: ReleaseId,
+        words: String,
+        /// It is deployed again; else that was tried often enough.
+        again: bool,
     },
     Blocked {
         release: ReleaseId,
@@ -242,7 +252,7 @@ fn step(inputs: &Inputs<'_>) -> Plan {
         .or_else(|| people::step(&mut draft, inputs, &facts))
         .or_else(|| back::step(&mut draft, inputs, &facts))
         .or_else(|| candidate::step(&mut draft, inputs, &facts))
-        .or_else(|| back::drift(&mut draft, inputs, &facts))
+        .or_else(|| drift::step(&mut draft, inputs, &facts))
         .unwrap_or_else(|| candidate::begin(&mut draft, inputs, &facts))
 }
 

@@ -6,11 +6,11 @@
 
 use super::draft::Draft;
 use super::{Decision, Facts, Inputs, Plan, Skip, Step, Tally};
-use crate::journal::Action;
+use crate::journal::{Action, Retired};
 
 pub(super) fn step(draft: &mut Draft, inputs: &Inputs<'_>, facts: &Facts<'_>) -> Step {
-    if draft.journal.retired.is_some() {
-        return Some(retire(draft, facts));
+    if let Some(retired) = draft.journal.retired.clone() {
+        return Some(retire(draft, facts, &retired));
     }
     draft.journal.wanted_rejects.retain(|wanted| !facts.rejected.contains(&wanted.what));
     draft.journal.wanted_releases.retain(|wanted| facts.rejected.contains(&wanted.what));
@@ -24,10 +24,10 @@ pub(super) fn step(draft: &mut Draft, inputs: &Inputs<'_>, facts: &Facts<'_>) ->
         let undo = format!("reject {}", wanted.what);
         return Some(draft.act(action, decision("release it in the ledger", &wanted.reason, Some(undo))));
     }
-    let service = facts.service?;
     if let Some(stopped) = draft.journal.stopped.clone().filter(|_| inputs.rules.people_win) {
         let why = format!("stopped by {}", stopped.by);
-        if service.desired > 0 {
+        // Nor is a service that is gone created again.
+        if facts.service.is_some_and(|service| service.desired > 0) {
             return Some(draft.act(
                 Action::Scale { desired: 0 },
                 decision("scale to 0 tasks", &why, Some("start".to_owned())),
@@ -36,6 +36,7 @@ pub(super) fn step(draft: &mut Draft, inputs: &Inputs<'_>, facts: &Facts<'_>) ->
         draft.tallies.push(Tally::Skipped(Skip::Stopped));
         return Some(draft.nothing(None, &why, "`start` goes on"));
     }
+    let service = facts.service?;
     let to = draft.journal.scale_to.take()?;
     if service.desired == to {
         return None;
@@ -47,13 +48,13 @@ pub(super) fn step(draft: &mut Draft, inputs: &Inputs<'_>, facts: &Facts<'_>) ->
 }
 
 /// The service goes with its stack: its tasks first, so that each commits what it has.
-fn retire(draft: &mut Draft, facts: &Facts<'_>) -> Plan {
+fn retire(draft: &mut Draft, facts: &Facts<'_>, retired: &Retired) -> Plan {
     let why = "its stack is deleted";
     // Whatever was under way ends with the service.
     draft.journal.candidate = None;
     draft.journal.going_back = None;
     draft.journal.scale_to = None;
-    let Some(service) = facts.service else {
+    let Some(service) = facts.service.filter(|_| !retired.leaves_service) else {
         return draft.nothing(None, why, "a stack that is created again looks after it again");
     };
     if service.desired > 0 {

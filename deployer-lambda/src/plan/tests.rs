@@ -530,7 +530,8 @@ fn an_image_without_this_platform_is_passed_over() {
     let child = Child { digest: digest("d"), platform: "linux/amd64".to_owned() };
     case.images().push(Image { children: Some(vec![child]), ..image("b", "v1.1.0") });
     let plan = case.plan();
-    assert_eq!((&plan.action, why(&plan)), (&None, "`v1.1.0` has no image for linux/arm64"));
+    assert_eq!(plan.action, None);
+    assert!(why(&plan).starts_with("`v1.1.0` has no image for linux/arm64: push one"), "{}", why(&plan));
 }
 
 #[test]

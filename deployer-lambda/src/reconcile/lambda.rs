@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::stack::delete_now;
 use super::{Outcome, Teller, World, WrittenDown, run, stack, write_down};
 use crate::apply::{self, Templated};
 use crate::aws::{Aws, LedgerFence, Target, signature, surroundings};
@@ -21,9 +22,9 @@ use crate::observe::needs::{Answered, needs_of, survey};
 use crate::plan::{Decision, Rules, Tally};
 use crate::policy::Policy;
 use crate::release::{Digest, Moment, ReleaseId};
-use crate::render::{Templates, deployment_alarms, render};
+use crate::render::{Templates, delete_body, deployment_alarms, render};
 use crate::report::{self, Beside};
-use crate::serve::{Fault, Reconcile};
+use crate::serve::{Fault, LastResort, Reconcile};
 use crate::settings::{self, Loaded, Settings};
 
 /// Everything that lives as long as the function's process.
@@ -90,6 +91,26 @@ pub async fn init() -> Result<(Arc<dyn Reconcile>, Place), Fault> {
         clock,
     };
     Ok((Arc::new(function), place))
+}
+
+/// What can be done without settings that are right: by two variables of the environment.
+#[derive(Clone, Copy, Debug)]
+pub struct Remains;
+
+#[async_trait]
+impl LastResort for Remains {
+    async fn delete_service(&self, until: Moment) -> Result<String, Fault> {
+        let (Ok(cluster), Ok(service)) = (std::env::var("CLUSTER"), std::env::var("SERVICE")) else {
+            return Ok("CLUSTER and SERVICE name no service, so none was made".to_owned());
+        };
+        let body = delete_body(&json!({ "cluster": cluster, "serviceName": service }));
+        // Nothing else is asked for.
+        let nothing = String::new;
+        let (family, container, repository) = (nothing(), nothing(), nothing());
+        let target = Target { cluster, service, family, container, repository, topic: None };
+        let aws = Aws::new(&surroundings().await, target);
+        Ok(delete_now(&aws, &aws, &body, &SystemClock, until).await?)
+    }
 }
 
 impl Function {
@@ -186,7 +207,7 @@ impl Function {
         woke: &str,
         until: Moment,
     ) -> Result<Value, Fault> {
-        let (said, outcome) = stack(world, request.change, &request.stack_id, until).await;
+        let (said, outcome) = stack(world, request.change, &request.sender.stack_id, until).await;
         self.say(&outcome, woke).await;
         let decisions = told(&outcome.decisions);
         Ok(

@@ -109,10 +109,11 @@ impl<'a> Scene<'a> {
                     reason: words,
                 }
             }
-            Happened::NoTarget { release, words, stopped } => Happening::NoTarget {
+            Happened::NoTarget { release, words, stopped, rejected } => Happening::NoTarget {
                 release: self.subject(release)?,
                 why: words,
                 is_stopped: *stopped,
+                is_rejected: *rejected,
                 end: self.end(release),
             },
             Happened::Blocked { release, words, retry_at } => Happening::Blocked {
@@ -128,6 +129,9 @@ impl<'a> Scene<'a> {
                 retry_at: *retry_at,
                 gives_up: *gives_up,
             },
+            Happened::NothingRuns { release, words, again } => {
+                Happening::NothingRuns { release: self.subject(release)?, why: words, is_tried_again: *again }
+            }
             Happened::Slow { release, words } => {
                 let pointed_at = self.record(release)?.pointed_at?;
                 let minutes = self.seen.at.since_ms(pointed_at) / 60_000;

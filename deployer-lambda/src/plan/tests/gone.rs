@@ -5,7 +5,8 @@ use crate::journal::Retired;
 
 fn retired() -> Case {
     let mut case = Case::proving(RolloutState::InProgress);
-    case.journal().retired = Some(Retired { stack: "arn:…:stack/shop/1".to_owned(), at: NOW });
+    let stack = "arn:…:stack/shop/1".to_owned();
+    case.journal().retired = Some(Retired { stack, at: NOW, leaves_service: false });
     case
 }
 
@@ -25,6 +26,13 @@ fn with_its_stack_the_service_goes_tasks_first_whatever_is_under_way() {
 
     *case.tasks() = vec![exited(41, "a", 0, 1)];
     assert_eq!(case.plan().action, Some(Action::Delete));
+}
+
+#[test]
+fn a_service_that_landfall_only_found_stays_when_its_stack_goes() {
+    let mut case = retired();
+    case.journal().retired.as_mut().expect("it is retired").leaves_service = true;
+    assert_eq!(case.plan().action, None);
 }
 
 #[test]
@@ -66,4 +74,76 @@ fn a_service_that_goes_under_proof_is_not_waited_for_for_ever() {
     assert_eq!((&plan.action, why(&plan)), (&None, "the service is gone"));
     case.journal = plan.journal;
     assert_eq!(case.journal().candidate, None);
+}
+
+/// The service is gone; no task is left.
+fn without_service(mut case: Case) -> Case {
+    case.observed.service = Known::Known(None);
+    case.tasks().clear();
+    case
+}
+
+/// `b` (v1.1.0) is current and proven, `a` was before it.
+fn at_rest_on_b() -> Case {
+    let mut case = Case::at_rest();
+    case.images().push(image("b", "v1.1.0"));
+    case.journal().releases.push(record("b", "v1.1.0", 42, Verdict::Healthy));
+    case.journal().current = Some(release("b"));
+    case
+}
+
+/// Plans until a call is due, as the loop does; more than this many looks would be one too many.
+fn until_a_call(case: &mut Case) -> (Option<Action>, Vec<Happened>) {
+    let mut happened = Vec::new();
+    for _ in 0..5 {
+        let plan = case.plan();
+        happened.extend(plan.happened);
+        if plan.action.is_some() || plan.journal.is_none() {
+            return (plan.action, happened);
+        }
+        case.journal = plan.journal;
+    }
+    panic!("no call after five looks");
+}
+
+#[test]
+fn a_service_that_ran_what_is_rejected_now_is_created_again_with_what_was_proven_before() {
+    let mut case = without_service(at_rest_on_b());
+    case.reject("release-b");
+    let (action, happened) = until_a_call(&mut case);
+    assert!(
+        matches!(action, Some(Action::Create { ref release, .. }) if *release == self::release("a")),
+        "{action:?}"
+    );
+    let way_back = |it: &Happened| matches!(it, Happened::GoingBack { .. } | Happened::WentBack { .. });
+    assert!(!happened.iter().any(way_back), "there is no service to be pointed back: {happened:?}");
+}
+
+#[test]
+fn a_way_back_whose_service_goes_ends_with_its_target_created_and_the_other_rejected() {
+    let mut case = without_service(going_back());
+    let back = case.journal().going_back.as_mut().expect("it goes back");
+    back.rejects = Some("release-b".to_owned());
+    case.journal().candidate = Some(release("b"));
+    case.observed.rejected = Known::Known(BTreeSet::new());
+    let (action, _) = until_a_call(&mut case);
+    assert!(matches!(action, Some(Action::Reject { ref what, .. }) if what == "release-b"), "{action:?}");
+    assert_eq!(case.journal().record(&release("b")).map(|it| it.verdict), Some(Verdict::Rejected));
+    case.reject("release-b");
+    let (action, _) = until_a_call(&mut case);
+    assert!(
+        matches!(action, Some(Action::Create { ref release, .. }) if *release == self::release("a")),
+        "{action:?}"
+    );
+}
+
+#[test]
+fn while_a_person_has_stopped_it_a_service_that_is_gone_stays_gone() {
+    let mut case = without_service(Case::at_rest());
+    case.journal().stopped =
+        Some(Stopped { by: "ann".to_owned(), at: NOW, desired: 1, reason: String::new() });
+    case.images().push(image("b", "v1.1.0"));
+    let plan = case.plan();
+    assert_eq!((&plan.action, why(&plan)), (&None, "stopped by ann"));
+    assert_eq!(plan.journal, None, "nothing is taken up");
 }

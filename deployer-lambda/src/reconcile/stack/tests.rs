@@ -41,6 +41,12 @@ struct Account {
     journal: Mutex<Option<Journal>>,
     bucket_is_gone: bool,
     refuses: bool,
+    /// Looks at the journal that bring no answer, from now on.
+    silent: Mutex<u32>,
+    /// Landfall only found the service.
+    is_foreign: bool,
+    /// Looks before what was deleted is gone.
+    dying: Mutex<u32>,
     calls: Mutex<Vec<String>>,
 }
 
@@ -71,7 +77,13 @@ impl Account {
     }
 
     async fn stack(&self, change: StackChange) -> (Result<String, String>, Outcome) {
-        let (policy, clock) = (Policy::default(), Paused(Instant::now()));
+        self.stack_at(change, 0).await
+    }
+
+    async fn stack_at(&self, change: StackChange, late_ms: u64) -> (Result<String, String>, Outcome) {
+        let began = Instant::now();
+        tokio::time::sleep(Duration::from_millis(late_ms)).await;
+        let (policy, clock) = (Policy::default(), Paused(began));
         let place = Place {
             account: "123456789012".to_owned(),
             region: "eu-west-1".to_owned(),
@@ -120,7 +132,15 @@ impl Registry for Account {
 #[async_trait]
 impl Cluster for Account {
     async fn service(&self) -> Result<Option<Service>, CallError> {
-        Ok(self.service.lock().unwrap().clone())
+        let mut service = self.service.lock().unwrap();
+        let mut dying = self.dying.lock().unwrap();
+        if service.as_ref().is_some_and(|service| service.running == 0) {
+            match dying.checked_sub(1) {
+                Some(left) => *dying = left,
+                None => *service = None,
+            }
+        }
+        Ok(service.clone())
     }
 
     async fn tasks(&self) -> Result<Vec<Task>, CallError> {
@@ -144,6 +164,10 @@ impl Cluster for Account {
 
     async fn revisions(&self) -> Result<Vec<Revision>, CallError> {
         Ok(Vec::new())
+    }
+
+    async fn is_ours(&self, _: &RevisionArn) -> Result<bool, CallError> {
+        Ok(!self.is_foreign)
     }
 
     async fn inactive(&self, _: &[RevisionArn]) -> Result<Vec<RevisionArn>, CallError> {
@@ -170,6 +194,11 @@ impl JournalStore for Account {
     async fn read(&self) -> Result<Option<(Journal, JournalTag)>, CallError> {
         if self.bucket_is_gone {
             return Err(error("read the journal", CallFault::Refused));
+        }
+        let mut silent = self.silent.lock().unwrap();
+        if *silent > 0 {
+            *silent -= 1;
+            return Err(error("read the journal", CallFault::Unknown));
         }
         let journal = self.journal.lock().unwrap().clone();
         Ok(journal.map(|journal| {
@@ -203,7 +232,9 @@ impl Deploy for Account {
 
     async fn delete(&self, _: &Value) -> Result<(), CallError> {
         self.called("delete")?;
-        *self.service.lock().unwrap() = None;
+        if let Some(service) = self.service.lock().unwrap().as_mut() {
+            (service.desired, service.running) = (0, 0);
+        }
         Ok(())
     }
 
@@ -298,7 +329,8 @@ async fn tasks_that_do_not_end_do_not_hold_the_stack() {
     let account = Account::with_a_service(10_000);
     let began = Instant::now();
     let (said, _) = account.stack(StackChange::Delete).await;
-    assert!(said.as_ref().is_ok_and(|said| said.contains("did not end in time")), "{said:?}");
+    assert!(said.as_ref().is_ok_and(|said| said.contains("when its 1 tasks have ended")), "{said:?}");
+    assert!(said.is_ok_and(|said| said.starts_with("the service is gone")));
     let took = i64::try_from(began.elapsed().as_millis()).unwrap();
     assert!((GONE_WITHIN_MS..GONE_WITHIN_MS + 10_000).contains(&took), "{took} ms");
     assert_eq!(account.calls(), ["update", "delete"]);
@@ -327,4 +359,77 @@ async fn a_refusal_is_tried_again_and_then_fails_the_stack_with_its_words() {
     let (said, _) = account.stack(StackChange::Create).await;
     assert!(said.as_ref().is_err_and(|said| said.contains("register")), "{said:?}");
     assert_eq!(account.calls(), ["register"; 2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_deleted_at_once_is_waited_for_while_its_tasks_drain() {
+    let dying = Mutex::new(20);
+    let account = Account { bucket_is_gone: true, dying, ..Account::with_a_service(0) };
+    let began = Instant::now();
+    let (said, _) = account.stack(StackChange::Delete).await;
+    assert!(said.as_ref().is_ok_and(|said| said.starts_with("the service is gone")), "{said:?}");
+    assert_eq!(began.elapsed(), 20 * POLL);
+    // But not for ever.
+    let dying = Mutex::new(10_000);
+    let account = Account { bucket_is_gone: true, dying, ..Account::with_a_service(0) };
+    let (said, _) = account.stack(StackChange::Delete).await;
+    assert!(said.as_ref().is_ok_and(|said| said.contains("is at it")), "{said:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_call_without_an_answer_does_not_give_the_order_up() {
+    let account = Account { silent: Mutex::new(3), ..Account::with_a_service(2) };
+    let (said, _) = account.stack(StackChange::Delete).await;
+    assert_eq!(said.as_deref(), Ok("the service is gone; data, ledger and journal stay"));
+    assert_eq!(account.calls(), ["update", "delete"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_whose_creation_had_begun_is_deleted_too() {
+    let account = Account { images: vec![image()], ..Account::default() };
+    let (release, revision) = (ReleaseId::from("a"), RevisionArn::from("shop:1"));
+    let intent = crate::journal::Intent {
+        id: 0,
+        action: Action::Create { release, revision },
+        announced_at: Moment(0),
+    };
+    *account.journal.lock().unwrap() = Some(Journal { intent: Some(intent), ..Journal::default() });
+    // It comes while nobody can see it yet.
+    let comes = async {
+        tokio::time::sleep(Duration::from_secs(42)).await;
+        *account.service.lock().unwrap() = Account::with_a_service(0).service.into_inner().unwrap();
+    };
+    let ((said, _), ()) = tokio::join!(account.stack(StackChange::Delete), comes);
+    assert_eq!(said.as_deref(), Ok("the service is gone; data, ledger and journal stay"));
+    assert_eq!(account.calls(), ["update", "delete"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_service_that_was_there_before_landfall_outlives_a_stack_that_never_released_anything() {
+    for bucket_is_gone in [false, true] {
+        let account = Account { is_foreign: true, bucket_is_gone, ..Account::with_a_service(0) };
+        let (said, _) = account.stack(StackChange::Delete).await;
+        assert!(said.as_ref().is_ok_and(|said| said.starts_with(STAYS)), "{said:?}");
+        assert_eq!(account.calls(), [""; 0]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_update_that_comes_after_its_stacks_deletion_begins_nothing() {
+    let account = Account { images: vec![image()], ..Account::with_a_service(0) };
+    account.stack(StackChange::Delete).await.0.unwrap();
+    account.stack(StackChange::Update).await.0.unwrap();
+    assert_eq!(account.calls(), ["update", "delete"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stacks_update_makes_a_refused_call_again_at_once() {
+    let mut account = Account { images: vec![image()], refuses: true, ..Account::default() };
+    account.stack(StackChange::Create).await.0.unwrap_err();
+    let refused = account.calls().len();
+    account.refuses = false;
+    // A second later the plan would still wait.
+    let (said, _) = account.stack_at(StackChange::Update, 66_000).await;
+    assert!(said.is_ok(), "{said:?}");
+    assert_eq!(account.calls()[refused..], ["register", "create"]);
 }

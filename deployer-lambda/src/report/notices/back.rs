@@ -109,46 +109,35 @@ pub(super) fn way_back_failed(
     }
 }
 
-pub(super) fn stuck(at: &Whereabouts, from: Subject<'_>, to: Subject<'_>, since: Moment, why: &str) -> Words {
-    Words {
-        urgency: Urgency::Page,
-        subject: format!("the way back from {} to {} is stuck", from.called(), to.called()),
-        happened: format!(
-            "Since {} Landfall has been going back from {} to {}, and it does not come to an end: {why}.",
-            rfc3339(since),
-            from.whole(),
-            to.whole()
-        ),
-        did: "It goes on trying, and does nothing else meanwhile.".to_owned(),
-        look: looks(at, None),
-        commands: vec![
-            ("how it stands now", at.status()),
-            (
-                "take all tasks away, so that nothing half-good writes",
-                at.command("operate", &json!({"command": "stop", "reason": "..."})),
-            ),
-        ],
-    }
-}
-
 pub(super) fn no_target(
     at: &Whereabouts,
     release: Subject<'_>,
     why: &str,
-    is_stopped: bool,
+    (is_stopped, is_rejected): (bool, bool),
     end: Option<End<'_>>,
 ) -> Words {
-    let did = if is_stopped {
-        "No proven release is left to go back to. The service was scaled to 0 tasks, as the policy says \
-         (on_no_target). Kafka keeps what comes meanwhile, as long as the topic's retention lasts."
-    } else {
-        "No proven release is left to go back to. It was left running, as the policy says (on_no_target): ECS goes on \
-         starting it. Nothing is rejected."
+    let did = match (is_stopped, is_rejected) {
+        (true, _) => {
+            "No proven release is left to go back to. The service was scaled to 0 tasks, as the policy says \
+             (on_no_target). Kafka keeps what comes meanwhile, as long as the topic's retention lasts."
+        }
+        (false, true) => {
+            "No proven release is left to go back to. The service was left as it is, as the policy says \
+             (on_no_target). The ledger rejects the release: it writes nothing."
+        }
+        (false, false) => {
+            "No proven release is left to go back to. It was left running, as the policy says (on_no_target): ECS goes \
+             on starting it. Nothing is rejected."
+        }
     };
-    let command = if is_stopped {
-        ("start it again", json!({"command": "start"}))
-    } else {
-        ("stop it until there is a repaired image", json!({"command": "stop", "reason": "..."}))
+    let command = match (is_stopped, is_rejected) {
+        (true, _) => ("start it again", json!({"command": "start"})),
+        (false, true) => {
+            ("let it write again", json!({"command": "release", "what": release.release, "reason": "..."}))
+        }
+        (false, false) => {
+            ("stop it until there is a repaired image", json!({"command": "stop", "reason": "..."}))
+        }
     };
     Words {
         urgency: Urgency::Page,
@@ -160,24 +149,5 @@ pub(super) fn no_target(
             (command.0, at.command("operate", &command.1)),
             ("what was ever released here", at.command("read", &json!({"command": "history"}))),
         ],
-    }
-}
-
-pub(super) fn image_gone(at: &Whereabouts, release: Subject<'_>) -> Words {
-    Words {
-        urgency: Urgency::Warning,
-        subject: format!("the image of {} is gone", release.called()),
-        happened: format!(
-            "{} was proven here and could have been gone back to, but its image is no longer in the registry.",
-            release.whole()
-        ),
-        did: "It is passed over: an older proven release is taken, if there is one.".to_owned(),
-        look: vec![format!(
-            "the lifecycle rules of the repository {}: the first is to keep tags that start with `landfall-keep-`",
-            at.place.repository
-        )],
-        commands: vec![("what there is to go back to", {
-            at.command("read", &json!({"command": "history"}))
-        })],
     }
 }

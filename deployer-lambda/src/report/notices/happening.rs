@@ -82,7 +82,15 @@ pub enum Happening<'a> {
         release: Subject<'a>,
         why: &'a str,
         is_stopped: bool,
+        /// The ledger lets it write no more.
+        is_rejected: bool,
         end: Option<End<'a>>,
+    },
+    /// ECS gave up what is current, and no task of it runs.
+    NothingRuns {
+        release: Subject<'a>,
+        why: &'a str,
+        is_tried_again: bool,
     },
     /// `is_quiet`: complete, but no data came.
     Healthy {
@@ -133,20 +141,9 @@ pub enum Happening<'a> {
         minutes: i64,
         reason: &'a str,
     },
-    /// The way back does not come to its end.
-    StuckWayBack {
-        from: Subject<'a>,
-        to: Subject<'a>,
-        since: Moment,
-        why: &'a str,
-    },
     /// A call was understood and refused.
     Refused {
         why: &'a str,
         is_denied: bool,
-    },
-    /// The image of the release to go back to is no longer in the registry.
-    ImageGone {
-        release: Subject<'a>,
     },
 }

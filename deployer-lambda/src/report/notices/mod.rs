@@ -46,8 +46,11 @@ pub fn notice(happening: &Happening<'_>, at: &Whereabouts, id: u64, now: Moment)
         Happening::Blocked { release, why, runs, retry_at, end } => {
             trouble::blocked(at, release, bare(why), runs, retry_at, end)
         }
-        Happening::NoTarget { release, why, is_stopped, end } => {
-            back::no_target(at, release, bare(why), is_stopped, end)
+        Happening::NoTarget { release, why, is_stopped, is_rejected, end } => {
+            back::no_target(at, release, bare(why), (is_stopped, is_rejected), end)
+        }
+        Happening::NothingRuns { release, why, is_tried_again } => {
+            trouble::nothing_runs(at, release, bare(why), is_tried_again)
         }
         Happening::Healthy { release, before, is_quiet } => progress::healthy(at, release, before, is_quiet),
         Happening::WaitingForApproval { release } => people::waiting(at, release),
@@ -62,9 +65,7 @@ pub fn notice(happening: &Happening<'_>, at: &Whereabouts, id: u64, now: Moment)
             back::way_back_failed(at, to, bare(why), retry_at, gives_up)
         }
         Happening::RolloutSlow { release, minutes, reason } => trouble::slow(at, release, minutes, reason),
-        Happening::StuckWayBack { from, to, since, why } => back::stuck(at, from, to, since, bare(why)),
         Happening::Refused { why, is_denied } => trouble::refused(at, bare(why), is_denied),
-        Happening::ImageGone { release } => back::image_gone(at, release),
     };
     let subject = subject(&format!("{}: {}", at.pipeline, words.subject));
     Notice { id, at: now, urgency: words.urgency, subject, text: text(&words, at, now) }

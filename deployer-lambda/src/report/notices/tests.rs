@@ -72,7 +72,6 @@ fn all(check: impl Fn(&Happening<'_>)) {
     let one = RevisionArn::from("arn:…/shop-events:41");
     // A full stop of somebody else's is not doubled.
     let why = "its settings are wrong.";
-    let since = Moment(0);
     let all = [
         Happening::Started { release: from, before: Some(to) },
         Happening::Adopted { release: from },
@@ -86,8 +85,11 @@ fn all(check: impl Fn(&Happening<'_>)) {
         Happening::RolledBack { is_rejected: true, from, to, cause: Cause::Person, why, end: None },
         Happening::Blocked { release: from, why, runs: Some(to), retry_at: NOW, end },
         Happening::Blocked { release: from, why, runs: None, retry_at: NOW, end: None },
-        Happening::NoTarget { release: from, why, is_stopped: false, end },
-        Happening::NoTarget { release: from, why, is_stopped: true, end: None },
+        Happening::NoTarget { release: from, why, is_stopped: false, is_rejected: false, end },
+        Happening::NoTarget { release: from, why, is_stopped: false, is_rejected: true, end },
+        Happening::NothingRuns { release: from, why, is_tried_again: true },
+        Happening::NothingRuns { release: from, why, is_tried_again: false },
+        Happening::NoTarget { release: from, why, is_stopped: true, is_rejected: true, end: None },
         Happening::Healthy { release: to, before: None, is_quiet: false },
         Happening::Healthy { release: from, before: Some(to), is_quiet: true },
         Happening::WaitingForApproval { release: from },
@@ -102,8 +104,6 @@ fn all(check: impl Fn(&Happening<'_>)) {
         Happening::Drift { expected: to, found: &one, is_put_right: true },
         Happening::Drift { expected: to, found: &one, is_put_right: false },
         Happening::RolloutSlow { release: from, minutes: 31, reason: "" },
-        Happening::StuckWayBack { from, to, since, why },
-        Happening::ImageGone { release: to },
     ];
     all.iter().for_each(check);
 }
@@ -129,6 +129,7 @@ fn a_page_without_a_target_reads_as_it_should_at_3_am() {
         release: bad.subject(),
         why: "its tasks ended with exit code 78 twice in a row",
         is_stopped: false,
+        is_rejected: false,
         end: Some(End { task: "c13b4cb40f1f4fe4a2971f76ae5a47ad", stop: &stop }),
     };
     golden("no-target", include_str!("../golden/no-target.txt"), &notice(&happening, &at(), 8, NOW));
@@ -188,7 +189,7 @@ fn a_page_is_sent_only_where_a_person_must_act_now() {
         let urgency = notice(happening, &at(), 1, NOW).urgency;
         let expected = match happening {
             Happening::NoTarget { .. }
-            | Happening::StuckWayBack { .. }
+            | Happening::NothingRuns { is_tried_again: false, .. }
             | Happening::WayBackFailed { .. }
             | Happening::Blocked { runs: None, .. }
             | Happening::Refused { is_denied: true, .. }
@@ -208,8 +209,8 @@ fn a_page_is_sent_only_where_a_person_must_act_now() {
             | Happening::EcsRolledBack { .. }
             | Happening::Drift { .. }
             | Happening::Refused { .. }
-            | Happening::RolloutSlow { .. }
-            | Happening::ImageGone { .. } => Urgency::Warning,
+            | Happening::NothingRuns { is_tried_again: true, .. }
+            | Happening::RolloutSlow { .. } => Urgency::Warning,
         };
         assert_eq!(urgency, expected, "{happening:?}");
     });

@@ -46,6 +46,29 @@ pub(super) fn blocked(
     }
 }
 
+pub(super) fn nothing_runs(at: &Whereabouts, release: Subject<'_>, why: &str, is_tried_again: bool) -> Words {
+    let (urgency, did) = if is_tried_again {
+        (Urgency::Warning, "It is deployed again; up to three times within an hour.")
+    } else {
+        let did = "It was deployed again three times, or it cannot be any more (its image or its task definition is \
+                   gone). It is tried again in an hour. A newer image is released as soon as it is pushed.";
+        (Urgency::Page, did)
+    };
+    Words {
+        urgency,
+        subject: format!("no task of {} runs", release.called()),
+        happened: format!("{} is to run, and does not: {why}.", release.whole()),
+        did: did.to_owned(),
+        look: looks(at, None),
+        commands: vec![
+            ("how it stands now", at.status()),
+            ("all that a task needs, checked", {
+                at.command("read", &json!({"command": "verify", "what": release.release}))
+            }),
+        ],
+    }
+}
+
 pub(super) fn refused(at: &Whereabouts, why: &str, is_denied: bool) -> Words {
     let did =
         "Nothing was changed. It is tried again, less and less often, and as soon as something changes.";

@@ -244,6 +244,13 @@ impl Cluster for Outside {
         Ok(self.shared.lock().revisions())
     }
 
+    async fn is_ours(&self, revision: &RevisionArn) -> Result<bool, CallError> {
+        self.read("describe the revision", Some(Outage::EcsReads)).await?;
+        let revisions = self.shared.lock().revisions();
+        let mut ours = revisions.iter().filter(|it| it.release.as_ref().is_some_and(|id| !id.is_adopted()));
+        Ok(ours.any(|it| it.arn == *revision))
+    }
+
     async fn inactive(&self, revisions: &[RevisionArn]) -> Result<Vec<RevisionArn>, CallError> {
         self.read("describe revisions", Some(Outage::EcsReads)).await?;
         let state = self.shared.lock();
