@@ -100,6 +100,7 @@ fn every_kind_of_fault_really_fires() {
         "request lost",
         "revision deregistered",
         "rollback typed while ECS goes back",
+        "service deleted by hand",
         "spot interruption",
         "throttled",
     ] {

@@ -25,6 +25,8 @@ pub enum EcsError {
     Server(String),
     #[error("Service deployment not found.")]
     ServiceDeploymentNotFound,
+    #[error("Service was not ACTIVE.")]
+    ServiceNotActive,
     #[error("Service not found.")]
     ServiceNotFound,
     #[error("Rate exceeded")]
@@ -51,6 +53,7 @@ impl EcsError {
             EcsError::InvalidParameter(_) => "InvalidParameterException",
             EcsError::Server(_) => "ServerException",
             EcsError::ServiceDeploymentNotFound => "ServiceDeploymentNotFoundException",
+            EcsError::ServiceNotActive => "ServiceNotActiveException",
             EcsError::ServiceNotFound => "ServiceNotFoundException",
             EcsError::Throttling => "ThrottlingException",
             EcsError::UnsupportedFeature(_) => "UnsupportedFeatureException",
@@ -67,6 +70,7 @@ impl EcsError {
             | EcsError::Conflict(_)
             | EcsError::InvalidParameter(_)
             | EcsError::ServiceDeploymentNotFound
+            | EcsError::ServiceNotActive
             | EcsError::ServiceNotFound
             | EcsError::Throttling
             | EcsError::UnsupportedFeature(_) => 400,

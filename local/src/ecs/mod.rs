@@ -88,6 +88,7 @@ impl Ecs {
             let (s, mut ctx) = self.parts(at);
             scheduler::turn(s, &mut ctx);
         }
+        self.services.retain(|s| !(s.draining && s.tasks.is_empty()));
         std::mem::take(&mut self.out)
     }
 

@@ -296,6 +296,8 @@ pub struct Service {
     pub current: Vec<(Ms, RolloutId)>,
     pub steady: bool,
     pub steady_told_at: Ms,
+    /// It was deleted, and its last tasks end.
+    pub draining: bool,
 }
 
 impl Service {

@@ -16,6 +16,11 @@ use super::tasks;
 const ROUNDS_MOST: usize = 8;
 
 pub fn turn(s: &mut Service, ctx: &mut Context<'_>) {
+    if s.draining {
+        tasks::timers(s, ctx);
+        stop_all(s, ctx);
+        return;
+    }
     deployment::begin(s, ctx);
     tasks::timers(s, ctx);
     for _ in 0..ROUNDS_MOST {
@@ -31,6 +36,10 @@ pub fn turn(s: &mut Service, ctx: &mut Context<'_>) {
 
 /// When time alone changes something, if nobody calls or reports before.
 pub fn due(s: &Service, ctx: &Context<'_>) -> Option<Ms> {
+    let killed = s.tasks.iter().filter_map(|task| task.kill_at);
+    if s.draining {
+        return killed.filter(|at| *at > ctx.now).min();
+    }
     let primary = s.primary();
     let begins = (!primary.begun).then(|| primary.created_at + ctx.config.variants.pending_ms);
     let bakes = primary.steady_since.filter(|_| primary.state == RolloutState::InProgress);
@@ -39,6 +48,14 @@ pub fn due(s: &Service, ctx: &Context<'_>) -> Option<Ms> {
     let tasks = s.tasks.iter().flat_map(|task| [task.kill_at, tasks::settles_at(task, ctx)]).flatten();
     let starts = s.deployments.iter().map(|it| it.start_after);
     [begins, bakes, steady].into_iter().flatten().chain(tasks).chain(starts).filter(|at| *at > ctx.now).min()
+}
+
+fn stop_all(s: &mut Service, ctx: &mut Context<'_>) {
+    for at in 0..s.tasks.len() {
+        if s.tasks[at].is_live() {
+            tasks::stop_surplus(s, at, ctx);
+        }
+    }
 }
 
 /// True if a task was started or stopped.

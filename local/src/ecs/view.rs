@@ -49,7 +49,7 @@ pub fn service(ecs: &Ecs, s: &Service, with_tags: bool, now: Ms) -> Value {
     all.insert("serviceArn".into(), json!(config.service_arn(&s.name)));
     all.insert("serviceName".into(), json!(&*s.name));
     all.insert("clusterArn".into(), json!(config.cluster_arn()));
-    all.insert("status".into(), json!("ACTIVE"));
+    all.insert("status".into(), json!(if s.draining { "DRAINING" } else { "ACTIVE" }));
     all.insert("createdAt".into(), seconds(s.created_at));
     all.insert("desiredCount".into(), json!(s.desired));
     all.insert("runningCount".into(), json!(s.count_all(is_running)));

@@ -30,6 +30,8 @@ pub enum Due {
     Person(Wish),
     /// Somebody changes the service by hand.
     Foreign,
+    /// Somebody deletes it.
+    ServiceDeleted,
     Spot,
     Land(Late),
     NewBuild,
@@ -101,6 +103,7 @@ impl State {
             Due::Outage(outage, begins) => self.outage(outage, begins),
             Due::Person(wish) => wakes.push(Wake::Person(wish)),
             Due::Foreign => self.foreign(),
+            Due::ServiceDeleted => self.delete_service(),
             Due::Spot => self.spot(),
             Due::Land(late) => {
                 self.fire("call landed late");
@@ -238,6 +241,15 @@ impl State {
             self.fire("foreign UpdateService");
             self.oracle.foreign(self.now);
             self.say(|_| format!("somebody updates the service: {request}"));
+        }
+    }
+
+    fn delete_service(&mut self) {
+        let request = json!({ "service": SERVICE, "force": true });
+        if self.chaos && self.ecs.call("DeleteService", &request, self.ms()).is_ok() {
+            self.fire("service deleted by hand");
+            self.oracle.service_deleted(self.now);
+            self.say(|_| "somebody deletes the service".to_owned());
         }
     }
 

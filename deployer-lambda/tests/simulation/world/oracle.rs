@@ -9,7 +9,7 @@ use deployer::journal::{Action, GoingBack, Intent, Journal, Pin, Record, Verdict
 use deployer::observe::facts::TaskState;
 use deployer::plan::LEASE_MS;
 use deployer::policy::{Admitted, Supersede};
-use deployer::release::{Moment, ReleaseId, RevisionArn};
+use deployer::release::{Digest, Moment, ReleaseId, RevisionArn};
 use local::ecs::{Health, Status};
 use serde_json::Value;
 
@@ -37,12 +37,19 @@ pub struct Oracle {
     people_rejected: BTreeSet<String>,
     adopted: BTreeSet<String>,
     foreign_at: Option<i64>,
+    service_gone: bool,
     journal_gone: bool,
 }
 
 impl Oracle {
     pub fn foreign(&mut self, at: i64) {
         self.foreign_at = Some(at);
+    }
+
+    /// With it goes what ECS knew of its deployments.
+    pub fn service_deleted(&mut self, at: i64) {
+        self.foreign_at = Some(at);
+        self.service_gone = true;
     }
 
     /// What people had asked for is forgotten with it.
@@ -138,7 +145,8 @@ fn never_what_ecs_goes_back_to(state: &mut State, back: &GoingBack) {
         return;
     }
     let to = state.release_at(primary.definition).unwrap_or_default().to_owned();
-    let by_rollback = back.reason.contains("so I want it");
+    // Where somebody else moved the service meanwhile, nobody can say what was meant.
+    let by_rollback = back.reason.contains("so I want it") && state.oracle.foreign_at.is_none();
     if by_rollback && back.from.as_str() == to {
         state.violated(|| format!("a rollback rejects {to}, to which ECS goes back by itself"));
     }
@@ -296,8 +304,9 @@ fn deploys(state: &mut State, before: &Journal, after: &Journal, release: &Relea
         let other = other.release.clone();
         state.violated(|| format!("{release} is deployed while {other} is under proof"));
     }
-    // What is current is nothing new, and may be deployed again at any time.
-    if before.current.as_ref() == Some(release) {
+    // What is current is nothing new, and may be deployed again at any time; also what was found running.
+    let found = before.releases.is_empty().then_some(&after.current);
+    if [Some(&before.current), found].into_iter().flatten().any(|it| it.as_ref() == Some(release)) {
         return;
     }
     if after.candidate.as_ref() != Some(release) {
@@ -307,6 +316,12 @@ fn deploys(state: &mut State, before: &Journal, after: &Journal, release: &Relea
         before.freeze.as_ref().is_some_and(|it| it.until.is_none_or(|until| Moment(state.now) < until));
     if frozen {
         state.violated(|| format!("{release} is deployed in a freeze"));
+    }
+    let approved = |digest: &Digest| before.approvals.iter().any(|approval| approval.digest == *digest);
+    let unapproved = after.record(release).is_some_and(|record| !approved(&record.digest));
+    // What was found running had its approval, and that went with the journal.
+    if state.policy.approval && unapproved && !state.oracle.adopted.contains(release.as_str()) {
+        state.violated(|| format!("{release} is deployed, and nobody approved it"));
     }
     if before.stopped.is_some() {
         state.violated(|| format!("{release} is deployed although the service was stopped"));
@@ -361,7 +376,9 @@ fn verdict(state: &mut State, before: &Journal, after: &Journal, old: Option<&Re
                         && record.revision.as_ref().is_some_and(|arn| *definition.arn == *arn.as_str())
                 })
             });
-            if !complete {
+            let was_proven = old.is_some_and(|old| old.keep.is_some());
+            let forgotten = was_proven && state.oracle.service_gone;
+            if !complete && !forgotten {
                 state.violated(|| {
                     format!("{release} is called healthy, and ECS never completed its deployment")
                 });
@@ -464,7 +481,8 @@ pub fn ecs_moved(state: &mut State) {
     }
     let release = state.release_at(primary.definition).unwrap_or_default().to_owned();
     let names = names_of(state, &ReleaseId(release));
-    let began = s.rollout(primary.rollout).rollback.as_ref().and_then(|(at, _, _)| i64::try_from(*at).ok());
+    // A person may reject it later: the deployment is told then, but may not listen any more.
+    let began = i64::try_from(s.rollout(primary.rollout).created_at).ok();
     let before = |name: &&String| {
         let at = state.oracle.rejected_at.get(*name);
         at.zip(began).is_some_and(|((_, rejected), began)| *rejected < began)
@@ -477,21 +495,31 @@ pub fn ecs_moved(state: &mut State) {
 
 /// What should run in the end. None: no image is good.
 pub fn expected(state: &State) -> Option<ReleaseId> {
+    // For another's alarm, with nothing to go back to: only the journal says so.
+    let blamed = |release: &ReleaseId| {
+        let record = state.journal.as_ref().and_then(|(journal, _)| journal.record(release));
+        record.is_some_and(|it| it.verdict == Verdict::Rejected && it.reason.contains("alarm"))
+    };
     let fits = |image: &&Made| {
         let release = templates::release_of(state.build, &image.digest);
         let rejected =
             state.ledger.contains(release.as_str()) || state.ledger.contains(image.digest.as_str());
-        image.is_sound(&state.policy) && !rejected
+        image.is_sound(&state.policy) && !rejected && !blamed(&release)
     };
+    let newest = state.images.iter().filter(fits).max_by(|a, b| newer_of(state, a, b))?;
+    Some(templates::release_of(state.build, &newest.digest))
+}
+
+/// By the policy's order.
+fn newer_of(state: &State, a: &Made, b: &Made) -> std::cmp::Ordering {
     let rank = |image: &Made| {
         let admitted = state.policy.admits_any(image.tags.iter().map(String::as_str));
         (admitted, Moment(image.pushed_at.unwrap_or_default()))
     };
-    let newest = state.images.iter().filter(fits).max_by(|a, b| match (rank(a), rank(b)) {
+    match (rank(a), rank(b)) {
         ((Some(a), at), (Some(b), bt)) => state.policy.newer((&a, at), (&b, bt)),
         ((a, _), (b, _)) => a.is_some().cmp(&b.is_some()),
-    })?;
-    Some(templates::release_of(state.build, &newest.digest))
+    }
 }
 
 /// What is not yet as it should be in the end; None: all of it is.
@@ -506,6 +534,12 @@ pub fn unsettled(state: &State) -> Option<String> {
     if !journal.outbox.is_empty() || !journal.wanted_rejects.is_empty() || !journal.wanted_releases.is_empty()
     {
         return Some("notices or wishes are left".to_owned());
+    }
+    if let Some(waits) = state.unapproved().next() {
+        return Some(format!("{} waits for approval", waits.digest.short()));
+    }
+    if state.fails_for_good() && (state.untidy || !state.has_proven()) {
+        return None;
     }
     let stands = journal.stopped.is_some() || journal.pin.is_some() || journal.freeze.is_some();
     if stands && !state.untidy {
@@ -548,7 +582,18 @@ pub fn unsettled(state: &State) -> Option<String> {
     if let Some(candidate) = &journal.candidate {
         return Some(format!("{candidate} is still under proof"));
     }
-    if let Some(wanted) = wanted.filter(|wanted| journal.current.as_ref() != Some(wanted)) {
+    // With the templates of before it may be newer than all that may run with today's.
+    let is_newer = |wanted: &ReleaseId| {
+        let current = journal.current.as_ref().and_then(|id| journal.record(id));
+        let image = made(state, wanted.as_str());
+        current.zip(image).is_some_and(|(current, image)| {
+            let rejected = names_of(state, &current.release).iter().any(|name| state.ledger.contains(name));
+            let other = state.image(current.digest.as_str());
+            !rejected && other.is_some_and(|other| newer_of(state, other, image).is_gt())
+        })
+    };
+    let is_wanted = |wanted: &ReleaseId| journal.current.as_ref() == Some(wanted) || is_newer(wanted);
+    if let Some(wanted) = wanted.filter(|wanted| !is_wanted(wanted)) {
         return Some(format!("{wanted} should run, and the journal says {:?}", journal.current));
     }
     runs_what_is_current(state, journal)

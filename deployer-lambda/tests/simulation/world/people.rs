@@ -1,11 +1,13 @@
 //! People: commands, as the Lambda carries them out: written down, then the loop.
 
 use deployer::event::{Command, Hint, Verb};
+use deployer::plan::target;
 use deployer::reconcile::{Outcome, WrittenDown, run, write_down};
 use deployer::release::Digest;
 
 use super::executor::Function;
-use super::templates::rendered;
+use super::images::{Behaviour, Made};
+use super::templates::{release_of, rendered};
 use super::{MINUTE, SECOND, State};
 
 /// What somebody wants; which image is meant is looked up when he asks.
@@ -22,7 +24,9 @@ pub enum Wish {
     Start,
     Freeze,
     Unfreeze,
-    /// All that stands is lifted.
+    /// The newest image that waits for it.
+    Approve,
+    /// All that stands is lifted, and what fails is taken back where the policy leaves that to people.
     Tidy,
 }
 
@@ -53,9 +57,15 @@ fn verb(state: &mut State, wish: Wish) -> Option<Verb> {
         Wish::Start => Verb::Start {},
         Wish::Freeze => Verb::Freeze { until: None, reason },
         Wish::Unfreeze => Verb::Unfreeze {},
+        Wish::Approve => {
+            let waits = state.unapproved().last()?;
+            Verb::Approve { what: waits.digest.0.clone() }
+        }
         Wish::Tidy => {
             let journal = &state.journal.as_ref()?.0;
-            if journal.pin.is_some() {
+            if state.fails_for_good() && state.has_proven() {
+                Verb::Rollback { to: None, expect: None, reason }
+            } else if journal.pin.is_some() {
                 Verb::Unpin {}
             } else if journal.stopped.is_some() {
                 Verb::Start {}
@@ -66,6 +76,44 @@ fn verb(state: &mut State, wish: Wish) -> Option<Verb> {
             }
         }
     })
+}
+
+impl State {
+    /// Images that wait for a person, from old to new. Nobody can approve what is rejected.
+    pub fn unapproved(&self) -> impl Iterator<Item = &Made> {
+        let approvals = self.journal.as_ref().map(|(journal, _)| journal.approvals.as_slice());
+        let is_approved = move |image: &Made| {
+            approvals.unwrap_or_default().iter().any(|approval| approval.digest == image.digest)
+        };
+        let is_rejected = |image: &Made| {
+            let releases = (0..2).map(|build| release_of(build, &image.digest).0);
+            releases.chain([image.digest.0.clone()]).any(|name| self.ledger.contains(&name))
+        };
+        let waits = move |image: &&Made| image.is_there() && !is_rejected(image) && !is_approved(image);
+        self.images.iter().filter(|_| self.policy.approval).filter(waits)
+    }
+
+    /// Whether what is under proof is bad, and only a person takes it back.
+    pub fn fails_for_good(&self) -> bool {
+        let Some((journal, _)) = self.journal.as_ref().filter(|_| !self.policy.rollback) else {
+            return false;
+        };
+        let record = journal.candidate.as_ref().and_then(|id| journal.record(id));
+        record.is_some_and(|record| {
+            let image = self.image(record.digest.as_str());
+            journal.going_back.is_none()
+                && record.pointed_at.is_some()
+                && image.is_some_and(|image| image.behaviour != Behaviour::Good)
+        })
+    }
+}
+
+impl State {
+    /// Whether there is something to go back to.
+    pub fn has_proven(&self) -> bool {
+        let releases = self.journal.as_ref().map(|(journal, _)| journal.releases.as_slice());
+        releases.unwrap_or_default().iter().any(target::is_proven)
+    }
 }
 
 pub async fn command(function: Function, wish: Wish) -> Option<Outcome> {

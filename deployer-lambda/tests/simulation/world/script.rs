@@ -132,6 +132,7 @@ fn calm(state: &mut State, gentle: bool) {
     let foreign = |due: &Due| match due {
         Due::Person(_)
         | Due::Foreign
+        | Due::ServiceDeleted
         | Due::Spot
         | Due::JournalDeleted
         | Due::Expire
@@ -156,6 +157,11 @@ fn calm(state: &mut State, gentle: bool) {
     }
     if gentle {
         return;
+    }
+    if state.policy.approval {
+        for at in 1..40 {
+            state.later(at * 6 * MINUTE, Due::Person(Wish::Approve));
+        }
     }
     if state.rng.permille(500) || state.oracle.journal_was_deleted() {
         let number = state.images.len() as u64 + 50;
@@ -189,6 +195,10 @@ fn write(state: &mut State, gentle: bool) {
     if rng.permille(150) {
         policy.scan = ScanGate { passes: Some(Severity::Medium), wait_ms: 30 * MINUTE };
     }
+    if !gentle {
+        policy.approval = rng.permille(100);
+        policy.rollback = !rng.permille(60);
+    }
     state.later(SECOND, Due::Schedule);
     pushes(state);
     if gentle {
@@ -220,6 +230,10 @@ fn pushes(state: &mut State) {
         made.scan_bad = state.rng.permille(100);
         let digest = made.digest.clone();
         state.later(at, Due::Push(made));
+        if state.policy.approval && state.rng.permille(800) {
+            let after = state.rng.within(SECOND, 30 * MINUTE);
+            state.later(at + after, Due::Person(Wish::Approve));
+        }
         if state.rng.permille(100) {
             let tag = format!("v1.{}.5", state.rng.below(7));
             let after = state.rng.within(MINUTE, 40 * MINUTE);
@@ -259,6 +273,7 @@ fn trouble(state: &mut State) {
         (250, Due::Spot),
         (250, Due::Foreign),
         (100, Due::Foreign),
+        (150, Due::ServiceDeleted),
         (120, Due::JournalDeleted),
         (120, Due::NewBuild),
         (200, Due::Expire),

@@ -41,6 +41,7 @@ impl Ecs {
             "ListTaskDefinitions" => self.list_task_definitions(request),
             "CreateService" => self.create_service(request, now),
             "UpdateService" => self.update_service(request, now),
+            "DeleteService" => self.delete_service(request, now),
             "DescribeServices" => self.describe_services(request, now),
             "ListServiceDeployments" => self.list_service_deployments(request),
             "DescribeServiceDeployments" => self.describe_service_deployments(request),

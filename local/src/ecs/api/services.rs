@@ -32,6 +32,10 @@ impl Ecs {
         self.check_cluster(request)?;
         let name = text(request, "serviceName")?;
         if let Some(there) = self.service(name) {
+            if there.draining {
+                let text = "Unable to Start a service that is still Draining.";
+                return Err(EcsError::InvalidParameter(text.into()));
+            }
             let same = there.created_with == *request && there.client_token.is_some();
             let answer = json!({ "service": view::service(self, there, true, now) });
             let not = || EcsError::InvalidParameter("Creation of service was not idempotent.".into());
@@ -63,6 +67,7 @@ impl Ecs {
             current: Vec::new(),
             steady: false,
             steady_told_at: 0,
+            draining: false,
         });
         self.touch(now);
         let at = self.services.len() - 1;
@@ -77,6 +82,9 @@ impl Ecs {
         self.check_cluster(request)?;
         let at = self.service_at(text(request, "service")?).ok_or(EcsError::ServiceNotFound)?;
         let s = &self.services[at];
+        if s.draining {
+            return Err(EcsError::ServiceNotActive);
+        }
         check_rolling(request)?;
         let asked = match request.get("taskDefinition") {
             None | Some(Value::Null) => None,
@@ -116,6 +124,23 @@ impl Ecs {
         if deploys {
             deployment::start(s, definition, &mut ctx);
         }
+        Ok(json!({ "service": view::service(self, &self.services[at], true, now) }))
+    }
+
+    /// *DeleteService*: tasks are wanted no more, and those that run are stopped; with the last of them the service is
+    /// gone.
+    pub fn delete_service(&mut self, request: &Value, now: Ms) -> Answer {
+        self.check_cluster(request)?;
+        let at = self.service_at(text(request, "service")?).ok_or(EcsError::ServiceNotFound)?;
+        let force = request.get("force").and_then(Value::as_bool).unwrap_or(false);
+        if !force && self.services[at].desired > 0 {
+            let text = "The service cannot be stopped while it is scaled above 0.";
+            return Err(EcsError::InvalidParameter(text.into()));
+        }
+        self.touch(now);
+        let s = &mut self.services[at];
+        s.draining = true;
+        scale(s, 0);
         Ok(json!({ "service": view::service(self, &self.services[at], true, now) }))
     }
 

@@ -293,3 +293,26 @@ fn errors_have_ecs_names_and_statuses() {
     }
     assert!(EcsError::concurrent_registration().to_string().starts_with("Too many concurrent attempts"));
 }
+
+#[test]
+fn a_deleted_service_drains_and_then_another_may_have_its_name() {
+    let mut w = World::up("one", 1, json!({}));
+    let two = w.good("two");
+    assert_eq!(
+        refused(&mut w, "DeleteService", json!({ "service": "worker" })),
+        ("InvalidParameterException", "The service cannot be stopped while it is scaled above 0.".to_owned())
+    );
+    let answer = w.call("DeleteService", &json!({ "service": "worker", "force": true }));
+    assert_eq!(
+        (&answer["service"]["status"], &answer["service"]["desiredCount"]),
+        (&json!("DRAINING"), &json!(0))
+    );
+    let update = json!({ "service": "worker", "taskDefinition": two });
+    assert_eq!(refused(&mut w, "UpdateService", update.clone()).0, "ServiceNotActiveException");
+    w.run_for(MINUTE);
+    assert!(w.ecs.services().is_empty(), "its last task has ended");
+    assert_eq!(refused(&mut w, "UpdateService", update).0, "ServiceNotFoundException");
+    w.create(&two, 1, json!({}));
+    w.until_settled();
+    assert_eq!(w.running(), ["two"]);
+}
