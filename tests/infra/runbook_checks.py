@@ -43,16 +43,6 @@ def what_tells_nobody_is_only_a_part_of_what_does():
     assert silent == set(re.findall(r'ALARM\("landfall-shop-events-([a-z-]+)"\)', composed))
 
 
-def the_commands_name_the_functions_aliases_and_commands():
-    """`ask ALIAS '{"command": …}'`: as README's table has them."""
-    readme = (template.ROOT / "README.md").read_text().split("\n### Commands\n")[1].split("\n### ")[0]
-    needed = dict(re.findall(r"^\| `([a-z]+)` \| `([a-z]+)` \|", readme, re.M))
-    asked = re.findall(r"ask (\w+) '\{\"command\": \"(\w+)\"", RUNBOOK)
-    assert len(asked) > 10
-    for alias, command in asked:
-        assert needed[command] == alias, f"{command} is asked of {needed[command]}"
-
-
 def the_names_in_the_commands_are_the_stacks():
     for name in re.findall(r"landfall-\$P-([a-z-]+)", RUNBOOK):
         known = {_suffix({"AlarmName": at}) for at in (
