@@ -46,8 +46,8 @@ def the_pages_ask_for_much():
 
 @pytest.mark.parametrize("page", PAGES)
 def parameters_and_outputs_are_the_stacks(page):
-    # An option of the AWS CLI (`Name=…,Values=…`) and a key in a query are none.
-    named = set(re.findall(r"(?<![-\w.,])([A-Z][a-z]+[A-Za-z]*)=", PAGES[page])) - {"Name", "OutputKey", "OutputLocation"}
+    # What an option of the AWS CLI takes (`Name=…,Values=…`) is none.
+    named = set(re.findall(r"(?<![-\w.,])([A-Z][a-z]+[A-Za-z]*)=(?!=)", PAGES[page])) - {"Name", "OutputLocation"}
     assert named <= PARAMETERS, named - PARAMETERS
     told = set(re.findall(r"outputs? `?([A-Z][A-Za-z]+)`?", PAGES[page])) | set(re.findall(r"OutputKey=='(\w+)'", PAGES[page]))
     assert told <= OUTPUTS, told - OUTPUTS
