@@ -181,6 +181,12 @@ def the_msk_arns_come_from_the_clusters():
     assert [policy["PolicyName"] for policy in without.resources["TaskRole"]["Policies"]] == ["output", "key"]
 
 
+@pytest.mark.parametrize("uuid", ["0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0-7", "0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0-s1"])
+def the_arns_of_provisioned_and_serverless_msk_clusters_are_taken(uuid):
+    pattern = template.load()["Parameters"]["MskClusterArn"]["AllowedPattern"]
+    assert re.fullmatch(pattern, f"arn:aws:kafka:eu-west-1:{template.ACCOUNT}:cluster/shop/{uuid}")
+
+
 def the_bucket_lets_nobody_rewrite_the_ledger_and_lets_the_journal_be_replaced():
     policy = STACK.resources["BucketPolicy"]["PolicyDocument"]["Statement"]
     by_sid = {statement["Sid"]: statement for statement in policy}

@@ -43,16 +43,6 @@ def what_tells_nobody_is_only_a_part_of_what_does():
     assert silent == set(re.findall(r'ALARM\("landfall-shop-events-([a-z-]+)"\)', composed))
 
 
-def the_commands_name_the_functions_aliases_and_commands():
-    """`ask ALIAS '{"command": …}'`: as README's table has them."""
-    readme = (template.ROOT / "README.md").read_text().split("\n### Commands\n")[1].split("\n### ")[0]
-    needed = dict(re.findall(r"^\| `([a-z]+)` \| `([a-z]+)` \|", readme, re.M))
-    asked = re.findall(r"ask (\w+) '\{\"command\": \"(\w+)\"", RUNBOOK)
-    assert len(asked) > 10
-    for alias, command in asked:
-        assert needed[command] == alias, f"{command} is asked of {needed[command]}"
-
-
 def the_names_in_the_commands_are_the_stacks():
     for name in re.findall(r"landfall-\$P-([a-z-]+)", RUNBOOK):
         known = {_suffix({"AlarmName": at}) for at in (
@@ -63,3 +53,15 @@ def the_names_in_the_commands_are_the_stacks():
         assert name in known, name
     groups = {group["LogGroupName"].replace("shop-events", "$P") for group in STACK.of_type("AWS::Logs::LogGroup").values()}
     assert set(re.findall(r"/landfall/\$P/[a-z]+", RUNBOOK)) == groups
+
+
+def what_is_looked_for_in_a_log_is_what_the_program_says():
+    crates = {"worker": "worker", "deployer": "deployer-lambda"}
+    looked = re.findall(r"said /landfall/\$P/(\w+)[^|\n]*\| grep(?: -\w+)? ('[^'\n]+'|\S+)", RUNBOOK)
+    assert len(looked) > 5
+    for program, words in looked:
+        sources = [path.read_text() for path in sorted((template.ROOT / crates[program] / "src").rglob("*.rs"))]
+        said = " ".join(re.findall(r'\b(?:info|warn|error)!\([^";]*"([^"\n]*)"', "\n".join(sources))).lower()
+        for word in words.strip("'").split("|"):
+            # Levels are in every line, and REPORT is Lambda's own.
+            assert word in {"WARN", "ERROR", "REPORT"} or word.lower() in said, f"no line of the {program} has `{word}`"
