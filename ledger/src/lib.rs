@@ -5,6 +5,7 @@
 //! The worker appends and settles; the deployer rejects and rewinds; `verify` reads.
 
 pub mod append;
+pub mod columns;
 pub mod entry;
 pub mod head;
 pub mod rewind;

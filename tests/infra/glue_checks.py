@@ -1,6 +1,7 @@
 """infra/glue.py: the stack's table is that of the repository's own pipeline, and what it cannot read it refuses."""
 
 import importlib.util
+import json
 import subprocess
 import sys
 
@@ -40,6 +41,14 @@ def every_type_has_athenas_spelling(tmp_path):
         ("l", "array<map<string,struct<x:int,y:decimal(3,1)>>>"), ("_key", "binary"),
         ("_headers", "array<struct<name:string,value:binary>>"),
     ]
+
+
+def the_worker_tells_the_same_columns(tmp_path):
+    schema = template.ROOT / "worker/src/schema"
+    metadata = "[records]\nmetadata = [\"topic\", \"partition\", \"offset\", \"timestamp\", \"key\", \"headers\"]\n"
+    job = _job(tmp_path, (schema / "every-type.sql").read_text(), metadata + "[output]\npartition_by = []")
+    told = json.loads((schema / "every-type.json").read_text())
+    assert glue.table(job, 2020)[1] == [(column["name"], column["type"]) for column in told]
 
 
 def partitions_are_projected(tmp_path):

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 
-use ledger::store::{OpenError, S3Options};
+use ledger::store::{OpenError, S3Options, Store};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -23,6 +23,7 @@ use crate::job::{DecoderPool, Job};
 use crate::kafka::{self, KafkaError, KafkaSource};
 use crate::metrics::{Metrics, cloudwatch};
 use crate::pipeline::{HoldAt, Parts, Pipeline, Report, Rules, Stop};
+use crate::schema;
 use crate::settings::{MemorySettings, OutputSettings};
 
 /// Why the worker did not run, or does not any more.
@@ -106,6 +107,7 @@ async fn parts(
         prefetch_bytes: budget.kafka_queue,
         record_bytes_max: settings.memory.record_bytes_max,
     };
+    tell_columns(job, store.as_ref(), &who.writer.release).await;
     let source = KafkaSource::start(&settings.kafka, limits)?;
     let rules = Rules {
         limits: Limits {
@@ -134,6 +136,23 @@ async fn parts(
         new_id: Arc::new(Uuid::now_v7),
         shutdown,
     })
+}
+
+/// Writes down what the release's files hold, for who keeps a table over them. Nothing here depends on it.
+async fn tell_columns(job: &Job, store: &dyn Store, release: &str) {
+    if release == identity::RELEASE_DEFAULT {
+        // No deployer looks for it, and the next job that is run by hand may have other columns.
+        return;
+    }
+    let columns = schema::hive::columns(job.spec.file_schema());
+    if let Err(error) = ledger::columns::write(store, release, columns).await {
+        let error = &error as &dyn std::error::Error;
+        tracing::warn!(
+            release,
+            error,
+            "the columns are not written down: a Glue table does not learn of new ones"
+        );
+    }
 }
 
 /// How the settings' store is reached.

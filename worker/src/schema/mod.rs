@@ -4,6 +4,7 @@
 //! two names that differ only in case are refused, because readers of Parquet do not tell them apart.
 //! Neighbours: settings before it, decode after it. Pure: no I/O.
 
+pub mod hive;
 mod parse;
 mod path;
 
