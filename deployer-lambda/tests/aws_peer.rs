@@ -47,7 +47,7 @@ fn target() -> Target {
         family: format!("{name}-worker"),
         container: "worker".to_owned(),
         repository: name,
-        topic: None,
+        ..Target::default()
     }
 }
 

@@ -26,7 +26,9 @@ IMPLIED = {
         "secretsmanager:GetSecretValue": "ECS gives the container what the task definition names under `secrets`",
     },
     "DeployerRole": {
-        "iam:CreateServiceLinkedRole": "ECS makes its own role with an account's first service, in the caller's name",
+        "cloudwatch:DeleteAlarms": "Application Auto Scaling asks whether the caller could remove a policy's alarms",
+        "cloudwatch:PutMetricAlarm": "and whether the caller could make them",
+        "iam:CreateServiceLinkedRole": "ECS and its scaling make their own role with an account's first one, in the caller's name",
         "kms:Decrypt": "as in the task role",
         "kms:GenerateDataKey": "as in the task role",
         "logs:CreateLogStream": "Lambda's log",
@@ -79,8 +81,8 @@ def _section(file, heading):
 
 def the_deployers_actions_are_those_that_its_code_calls():
     source = (template.ROOT / "deployer-lambda/src/aws/calls.rs").read_text()
-    calls = set(re.findall(r'"([a-z0-9]+:[A-Za-z]+)"', source.split("ACTIONS")[1].split("];")[0]))
-    told = set(re.findall(r"^\| `([a-z0-9]+:[A-Za-z]+)` \|", _section("ARCHITECTURE.md", "### AWS actions"), re.M))
+    calls = set(re.findall(r'"([a-z0-9-]+:[A-Za-z]+)"', source.split("ACTIONS")[1].split("];")[0]))
+    told = set(re.findall(r"^\| `([a-z0-9-]+:[A-Za-z]+)` \|", _section("ARCHITECTURE.md", "### AWS actions"), re.M))
     assert len(calls) >= 20
     # The journal and the ledger are behind the store: ARCHITECTURE.md lists what of it the deployer needs.
     storage = {action for action in told if action.startswith("s3:")}
@@ -120,7 +122,7 @@ def nobody_else_may_do_anything():
 
 def what_is_implied_is_not_called_by_the_code():
     source = (template.ROOT / "deployer-lambda/src/aws/calls.rs").read_text()
-    calls = set(re.findall(r'"([a-z0-9]+:[A-Za-z]+)"', source.split("ACTIONS")[1].split("];")[0]))
+    calls = set(re.findall(r'"([a-z0-9-]+:[A-Za-z]+)"', source.split("ACTIONS")[1].split("];")[0]))
     assert not calls & set(IMPLIED["DeployerRole"]), "it is a call of the code now: take it off IMPLIED"
 
 

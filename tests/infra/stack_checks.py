@@ -196,6 +196,8 @@ NONSENSE = [
     ({"KmsKeyArn": "alias/shop"}, ["KmsKeyArn", "alias"]),
     ({"AbandonedUploadDays": "1"}, ["AbandonedUploadDays", "ledger"]),
     ({"TaskSize": "256-8192"}, ["TaskSize", "Fargate"]),
+    ({"TasksMax": "0"}, ["TasksMax", "1 to 100"]),
+    ({"LagSecondsTarget": "5"}, ["LagSecondsTarget", "60"]),
     ({"SecretArns": "shop/kafka"}, ["SecretArns", "ARNs"]),
     ({"TaskPolicyArn": "reader"}, ["TaskPolicyArn"]),
     ({"ExecutionPolicyArn": "reader"}, ["ExecutionPolicyArn"]),

@@ -32,6 +32,7 @@ PARAMETERS = {
     "KmsKeyArn": f"arn:aws:kms:{REGION}:{ACCOUNT}:key/0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0",
     "SecretArns": f"arn:aws:secretsmanager:{REGION}:{ACCOUNT}:secret:shop/kafka-AbCdEf",
     "GlueDatabase": "shop",
+    "TasksMax": "4",
     "ImagesComeByReplication": "yes",
     "InspectorScans": "yes",
 }

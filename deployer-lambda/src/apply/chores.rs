@@ -1,4 +1,5 @@
-//! Chores: what must happen some time, in any order: notices, tags that keep images, the console's tags.
+//! Chores: what must happen some time, in any order: the scaling of the service, notices, tags that keep images, the
+//! console's tags, the columns of the table over the output.
 //!
 //! Order: done first, then written down, so that nothing is forgotten; each twice equals once, but for a notice, which
 //! may come twice with the same id. A chore that fails waits for the next look, and never fails this one.
@@ -6,8 +7,10 @@
 
 use std::collections::BTreeSet;
 
+use super::ports::Catalog;
+use super::widen::Widened;
 use super::{Seen, World, amend};
-use crate::journal::{Journal, Notice, Record, Verdict};
+use crate::journal::{Journal, Notice, Record, Scaling, Verdict};
 use crate::observe::ports::{CallError, CallFault};
 use crate::release::{Moment, ReleaseId};
 
@@ -24,10 +27,28 @@ struct Done {
     notices: BTreeSet<u64>,
     kept: BTreeSet<ReleaseId>,
     mirrored: Vec<(ReleaseId, Verdict)>,
+    scaling: Option<Option<Scaling>>,
+    catalogued: Option<ReleaseId>,
+}
+
+impl Done {
+    fn is_nothing(&self) -> bool {
+        let Done { notices, kept, mirrored, scaling, catalogued } = self;
+        notices.is_empty()
+            && kept.is_empty()
+            && mirrored.is_empty()
+            && scaling.is_none()
+            && catalogued.is_none()
+    }
 }
 
 pub(super) async fn run(seen: Seen, world: &World<'_>, now: Moment) {
     let mut done = Done::default();
+    if let Some(wanted) = pending_scaling(&seen.0, world)
+        && scaled(wanted, world).await
+    {
+        done.scaling = Some(wanted);
+    }
     for notice in seen.0.outbox.iter().take(NOTICES_MAX) {
         if told(notice, world).await {
             done.notices.insert(notice.id);
@@ -43,7 +64,12 @@ pub(super) async fn run(seen: Seen, world: &World<'_>, now: Moment) {
             done.mirrored.push((record.release.clone(), record.verdict));
         }
     }
-    if done.notices.is_empty() && done.kept.is_empty() && done.mirrored.is_empty() {
+    if let Some((record, catalog)) = pending_catalogue(&seen.0).zip(world.catalog)
+        && catalogued(record, catalog).await
+    {
+        done.catalogued = Some(record.release.clone());
+    }
+    if done.is_nothing() {
         return;
     }
     if let Err(error) = amend(seen, |journal| write_down(journal, &done), world, now).await {
@@ -62,6 +88,20 @@ fn turn<T>(mut pending: Vec<T>, now: Moment, most: usize) -> Vec<T> {
     pending
 }
 
+/// What the service's scaling is to be, where it is another now. Not before something proved itself; and where nothing
+/// is to run, nothing may bring tasks back.
+fn pending_scaling(journal: &Journal, world: &World<'_>) -> Option<Option<Scaling>> {
+    let rests = journal.stopped.is_some() || journal.retired.is_some() || journal.current.is_none();
+    let wanted = world.scaling.filter(|_| !rests);
+    (wanted != journal.scaling).then_some(wanted)
+}
+
+/// What runs, once it is proven: a table never learns of the columns of what is taken back.
+fn pending_catalogue(journal: &Journal) -> Option<&Record> {
+    let record = journal.record(journal.current.as_ref()?)?;
+    (record.verdict == Verdict::Healthy && !record.catalogued).then_some(record)
+}
+
 fn pending_keeps(journal: &Journal) -> Vec<&Record> {
     let pending = |record: &&Record| record.keep.as_ref().is_some_and(|keep| !keep.done);
     journal.releases.iter().rev().filter(pending).collect()
@@ -70,6 +110,52 @@ fn pending_keeps(journal: &Journal) -> Vec<&Record> {
 fn pending_mirrors(journal: &Journal) -> Vec<&Record> {
     let pending = |record: &&Record| record.revision.is_some() && record.mirrored != Some(record.verdict);
     journal.releases.iter().rev().filter(pending).collect()
+}
+
+async fn scaled(wanted: Option<Scaling>, world: &World<'_>) -> bool {
+    let done = succeeded(
+        world.scaler.scale(wanted).await,
+        "the number of tasks does not follow the lag as it is set",
+    );
+    if done {
+        match wanted {
+            Some(Scaling { tasks_max, lag_seconds }) => {
+                tracing::info!(tasks_max, lag_seconds, "the number of tasks follows the lag");
+            }
+            None => tracing::info!("the number of tasks follows nothing"),
+        }
+    }
+    done
+}
+
+async fn catalogued(record: &Record, catalog: &dyn Catalog) -> bool {
+    let release = record.release.as_str();
+    match catalog.widen(&record.release).await {
+        Ok(Some(Widened { gained, odd, .. })) => {
+            if !gained.is_empty() {
+                tracing::info!(release, columns = gained.join(", "), "the table has the release's columns");
+            }
+            for odd in odd {
+                tracing::warn!(
+                    release,
+                    "the table does not fit: {odd}; write a new column beside the old one"
+                );
+            }
+            true
+        }
+        Ok(None) => {
+            tracing::info!(release, "the worker wrote no columns down: the table stays as it is");
+            true
+        }
+        Err(error) => {
+            tracing::warn!(
+                error = error.chain(),
+                release,
+                "the table does not have the release's columns yet"
+            );
+            false
+        }
+    }
 }
 
 async fn told(notice: &Notice, world: &World<'_>) -> bool {
@@ -106,11 +192,15 @@ fn succeeded(outcome: Result<(), CallError>, what: &str) -> bool {
 /// Whether something changed.
 fn write_down(journal: &mut Journal, done: &Done) -> bool {
     let before = journal.clone();
+    if let Some(scaling) = done.scaling {
+        journal.scaling = scaling;
+    }
     journal.outbox.retain(|notice| !done.notices.contains(&notice.id));
     for record in &mut journal.releases {
         if let Some(keep) = record.keep.as_mut().filter(|_| done.kept.contains(&record.release)) {
             keep.done = true;
         }
+        record.catalogued |= done.catalogued.as_ref() == Some(&record.release);
         if let Some((_, shown)) = done.mirrored.iter().find(|(release, _)| *release == record.release) {
             record.mirrored = Some(*shown);
         }

@@ -9,14 +9,15 @@ mod chores;
 pub mod ports;
 #[cfg(test)]
 mod tests;
+pub mod widen;
 
 use std::fmt;
 
 use serde_json::Value;
 
 pub use self::bodies::Templated;
-use self::ports::{Deploy, Fence, Keeper, Notifier};
-use crate::journal::{Action, Journal, LastError, Record};
+use self::ports::{Catalog, Deploy, Fence, Keeper, Notifier, Scaler};
+use crate::journal::{Action, Journal, LastError, Record, Scaling};
 use crate::observe::ports::{CallError, CallFault, JournalStore, JournalTag, Written};
 use crate::plan::Plan;
 use crate::release::{Moment, ReleaseId, RevisionArn};
@@ -33,6 +34,11 @@ pub struct World<'w> {
     pub keeper: &'w dyn Keeper,
     pub notifier: &'w dyn Notifier,
     pub bodies: &'w dyn Bodies,
+    pub scaler: &'w dyn Scaler,
+    /// How the service's number of tasks is to follow its lag, if it is.
+    pub scaling: Option<Scaling>,
+    /// None: there is no table to keep.
+    pub catalog: Option<&'w dyn Catalog>,
     /// Always, outside the simulation, which takes this rule away to see what it is for.
     pub announce_first: bool,
 }

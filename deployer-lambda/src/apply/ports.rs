@@ -3,8 +3,10 @@
 use async_trait::async_trait;
 use serde_json::Value;
 
+use super::widen::Widened;
+use crate::journal::Scaling;
 use crate::observe::ports::CallError;
-use crate::release::{Digest, RevisionArn};
+use crate::release::{Digest, ReleaseId, RevisionArn};
 
 /// ECS, for one service. Bodies are the requests' JSON as AWS spells it.
 #[async_trait]
@@ -38,6 +40,20 @@ pub trait Fence: Send + Sync {
 #[async_trait]
 pub trait Keeper: Send + Sync {
     async fn keep(&self, digest: &Digest, tag: &str) -> Result<(), CallError>;
+}
+
+/// Application Auto Scaling, for the service.
+#[async_trait]
+pub trait Scaler: Send + Sync {
+    /// Its number of tasks follows its lag; or `None`: it follows nothing.
+    async fn scale(&self, wanted: Option<Scaling>) -> Result<(), CallError>;
+}
+
+/// Who keeps a table over the output.
+#[async_trait]
+pub trait Catalog: Send + Sync {
+    /// Gives the table the columns that the release has and it has not. `None`: nobody wrote down what the release has.
+    async fn widen(&self, release: &ReleaseId) -> Result<Option<Widened>, CallError>;
 }
 
 /// CloudFormation: hears what became of its request.

@@ -8,6 +8,7 @@ use ledger::store::{Fault, Operation};
 use serde_json::json;
 
 use super::*;
+use crate::apply::widen::Widened;
 use crate::journal::store::JournalObject;
 use crate::journal::{self, FORMAT, Intent, Keep, Notice, Urgency, Verdict};
 use crate::plan::Decision;
@@ -107,6 +108,21 @@ impl Notifier for Outside {
     }
 }
 
+#[async_trait]
+impl Scaler for Outside {
+    async fn scale(&self, wanted: Option<Scaling>) -> Result<(), CallError> {
+        self.take("scale", format!("{wanted:?}"))
+    }
+}
+
+#[async_trait]
+impl Catalog for Outside {
+    async fn widen(&self, release: &ReleaseId) -> Result<Option<Widened>, CallError> {
+        self.take("widen", release.to_string())?;
+        Ok(Some(Widened::default()))
+    }
+}
+
 struct Plainly;
 
 impl Bodies for Plainly {
@@ -170,6 +186,9 @@ impl Stage {
             keeper: outside,
             notifier: outside,
             bodies: &Plainly,
+            scaler: outside,
+            scaling: None,
+            catalog: None,
             announce_first: true,
         }
     }
@@ -523,6 +542,85 @@ async fn a_look_does_no_more_than_a_few_chores_and_none_waits_for_ever() {
         .map(|record| record.digest.as_str())
         .collect();
     assert_eq!(undone, ["sha256:4"]);
+}
+
+const SCALING: Scaling = Scaling { tasks_max: 4, lag_seconds: 300 };
+
+/// Looks once with this scaling set, over this journal; what was called for it, and the journal after.
+async fn scaled(stage: &Stage, journal: Option<Journal>, scaling: Option<Scaling>) -> (Vec<String>, Journal) {
+    let read = stage.journals.read().await.unwrap();
+    let world = World { scaling, ..stage.world() };
+    apply(&plan(journal, None), read, &world, NOW).await;
+    let calls = stage.outside.calls().into_iter().filter(|call| call.starts_with("scale")).collect();
+    (calls, stage.stored().await)
+}
+
+#[tokio::test]
+async fn the_service_scales_as_it_is_set_once_something_proved_itself() {
+    let stage = Stage::new();
+    let mut unproven = journal(1);
+    unproven.current = None;
+    let (calls, _) = scaled(&stage, Some(unproven), Some(SCALING)).await;
+    assert_eq!(calls, [""; 0]);
+    let mut proven = stage.stored().await;
+    (proven.current, proven.revision) = (Some(release()), 2);
+    stage.outside.fail("scale", CallFault::Denied);
+    let (_, after) = scaled(&stage, Some(proven), Some(SCALING)).await;
+    assert_eq!(after.scaling, None, "it was not done");
+    stage.outside.heal();
+    let (calls, after) = scaled(&stage, None, Some(SCALING)).await;
+    assert_eq!((calls, after.scaling), (vec![format!("scale {:?}", Some(SCALING))], Some(SCALING)));
+    let (calls, _) = scaled(&stage, None, Some(SCALING)).await;
+    assert_eq!(calls, [""; 0], "once");
+    let more = Scaling { tasks_max: 8, ..SCALING };
+    let (calls, _) = scaled(&stage, None, Some(more)).await;
+    assert_eq!(calls, [format!("scale {:?}", Some(more))]);
+    let (calls, after) = scaled(&stage, None, None).await;
+    assert_eq!((calls, after.scaling), (vec!["scale None".to_owned()], None));
+}
+
+#[tokio::test]
+async fn what_a_person_stopped_or_a_stack_gave_up_is_not_scaled() {
+    let stopped = |journal: &mut Journal| {
+        let (by, reason) = ("ann".to_owned(), String::new());
+        journal.stopped = Some(journal::Stopped { by, at: NOW, desired: 2, reason });
+    };
+    let retired = |journal: &mut Journal| {
+        let stack = "arn:…".to_owned();
+        journal.retired = Some(journal::Retired { stack, at: NOW, leaves_service: false });
+    };
+    for rests in [&stopped as &dyn Fn(&mut Journal), &retired] {
+        let stage = Stage::new();
+        let mut journal = journal(1);
+        (journal.current, journal.scaling) = (Some(release()), Some(SCALING));
+        rests(&mut journal);
+        let (calls, after) = scaled(&stage, Some(journal), Some(SCALING)).await;
+        assert_eq!((calls, after.scaling), (vec!["scale None".to_owned()], None));
+    }
+}
+
+#[tokio::test]
+async fn a_table_gets_the_columns_of_what_proved_itself_once() {
+    let stage = Stage::new();
+    let widens = |calls: Vec<String>| calls.into_iter().filter(|call| call.starts_with("widen")).count();
+    let mut journal = with_chores(1);
+    journal.record_mut(&release()).unwrap().verdict = Verdict::Proving;
+    for (next, failing, expected, done) in [
+        (Some(journal), false, 0, false),
+        (Some(with_chores(2)), true, 0, false),
+        (None, false, 1, true),
+        (None, false, 0, true),
+    ] {
+        if failing {
+            stage.outside.fail("widen", CallFault::Throttled);
+        }
+        let read = stage.journals.read().await.unwrap();
+        let world = World { catalog: Some(&stage.outside), ..stage.world() };
+        apply(&plan(next, None), read, &world, NOW).await;
+        stage.outside.heal();
+        assert_eq!(widens(stage.outside.calls()), expected);
+        assert_eq!(stage.stored().await.record(&release()).unwrap().catalogued, done);
+    }
 }
 
 #[test]

@@ -10,6 +10,7 @@ pub enum Call {
     BatchGetImage,
     CreateService,
     DeleteService,
+    DeregisterScalableTarget,
     DescribeAlarms,
     DescribeImageScanFindings,
     DescribeImages,
@@ -22,20 +23,27 @@ pub enum Call {
     DescribeTaskDefinition,
     DescribeTasks,
     GetRole,
+    GetTable,
     ListServiceDeployments,
     ListTaskDefinitions,
     ListTasks,
     Publish,
     PutImage,
     PutMetricData,
+    PutScalingPolicy,
+    RegisterScalableTarget,
     RegisterTaskDefinition,
     TagResource,
     UpdateService,
+    UpdateTable,
 }
 
 /// What the deployer's role must be allowed of these services, sorted. Registering and pointing also pass the task's
 /// two roles to ECS: `iam:PassRole` on just these two.
-pub const ACTIONS: [&str; 25] = [
+pub const ACTIONS: [&str; 30] = [
+    "application-autoscaling:DeregisterScalableTarget",
+    "application-autoscaling:PutScalingPolicy",
+    "application-autoscaling:RegisterScalableTarget",
     "cloudwatch:DescribeAlarms",
     "cloudwatch:PutMetricData",
     "ecr:BatchGetImage",
@@ -55,6 +63,8 @@ pub const ACTIONS: [&str; 25] = [
     "ecs:RegisterTaskDefinition",
     "ecs:TagResource",
     "ecs:UpdateService",
+    "glue:GetTable",
+    "glue:UpdateTable",
     "iam:GetRole",
     "iam:PassRole",
     "logs:DescribeLogGroups",
@@ -64,10 +74,11 @@ pub const ACTIONS: [&str; 25] = [
 ];
 
 impl Call {
-    pub const ALL: [Call; 24] = [
+    pub const ALL: [Call; 29] = [
         Call::BatchGetImage,
         Call::CreateService,
         Call::DeleteService,
+        Call::DeregisterScalableTarget,
         Call::DescribeAlarms,
         Call::DescribeImageScanFindings,
         Call::DescribeImages,
@@ -80,15 +91,19 @@ impl Call {
         Call::DescribeTaskDefinition,
         Call::DescribeTasks,
         Call::GetRole,
+        Call::GetTable,
         Call::ListServiceDeployments,
         Call::ListTaskDefinitions,
         Call::ListTasks,
         Call::Publish,
         Call::PutImage,
         Call::PutMetricData,
+        Call::PutScalingPolicy,
+        Call::RegisterScalableTarget,
         Call::RegisterTaskDefinition,
         Call::TagResource,
         Call::UpdateService,
+        Call::UpdateTable,
     ];
 
     /// As IAM names it.
@@ -97,6 +112,7 @@ impl Call {
             Call::BatchGetImage => "ecr:BatchGetImage",
             Call::CreateService => "ecs:CreateService",
             Call::DeleteService => "ecs:DeleteService",
+            Call::DeregisterScalableTarget => "application-autoscaling:DeregisterScalableTarget",
             Call::DescribeAlarms => "cloudwatch:DescribeAlarms",
             Call::DescribeImageScanFindings => "ecr:DescribeImageScanFindings",
             Call::DescribeImages => "ecr:DescribeImages",
@@ -109,15 +125,19 @@ impl Call {
             Call::DescribeTaskDefinition => "ecs:DescribeTaskDefinition",
             Call::DescribeTasks => "ecs:DescribeTasks",
             Call::GetRole => "iam:GetRole",
+            Call::GetTable => "glue:GetTable",
             Call::ListServiceDeployments => "ecs:ListServiceDeployments",
             Call::ListTaskDefinitions => "ecs:ListTaskDefinitions",
             Call::ListTasks => "ecs:ListTasks",
             Call::Publish => "sns:Publish",
             Call::PutImage => "ecr:PutImage",
             Call::PutMetricData => "cloudwatch:PutMetricData",
+            Call::PutScalingPolicy => "application-autoscaling:PutScalingPolicy",
+            Call::RegisterScalableTarget => "application-autoscaling:RegisterScalableTarget",
             Call::RegisterTaskDefinition => "ecs:RegisterTaskDefinition",
             Call::TagResource => "ecs:TagResource",
             Call::UpdateService => "ecs:UpdateService",
+            Call::UpdateTable => "glue:UpdateTable",
         }
     }
 
@@ -132,6 +152,7 @@ impl Call {
             Call::BatchGetImage => "read manifests of repository",
             Call::CreateService => "create service",
             Call::DeleteService => "delete service",
+            Call::DeregisterScalableTarget => "stop the scaling of service",
             Call::DescribeAlarms => "describe alarms",
             Call::DescribeImageScanFindings => "read the scan of image",
             Call::DescribeImages => "describe images of repository",
@@ -144,15 +165,19 @@ impl Call {
             Call::DescribeTaskDefinition => "describe task definition",
             Call::DescribeTasks => "describe tasks of service",
             Call::GetRole => "read role",
+            Call::GetTable => "read table",
             Call::ListServiceDeployments => "list deployments of service",
             Call::ListTaskDefinitions => "list task definitions of family",
             Call::ListTasks => "list tasks of service",
             Call::Publish => "publish to topic",
             Call::PutImage => "tag image",
             Call::PutMetricData => "put metrics into namespace",
+            Call::PutScalingPolicy => "let lag scale service",
+            Call::RegisterScalableTarget => "let lag scale service",
             Call::RegisterTaskDefinition => "register task definition of family",
             Call::TagResource => "tag",
             Call::UpdateService => "update service",
+            Call::UpdateTable => "give columns to table",
         }
     }
 }
@@ -215,7 +240,9 @@ mod tests {
             include_str!("sns.rs"),
         ];
         let mut made: BTreeSet<String> = sources.iter().flat_map(|source| called(source)).collect();
-        made.extend(called_plainly(include_str!("needs.rs")));
+        for plain in [include_str!("glue.rs"), include_str!("needs.rs"), include_str!("scaling.rs")] {
+            made.extend(called_plainly(plain));
+        }
         let rows: BTreeSet<String> = Call::ALL.into_iter().map(snake).collect();
         assert_eq!(made, rows);
         let mut actions: Vec<&str> =

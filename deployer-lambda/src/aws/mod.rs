@@ -1,5 +1,5 @@
-//! Aws: keeps the ports of observe and apply with the SDKs, one file a service, one function a call; what `verify` alone
-//! asks for goes without an SDK (plain).
+//! Aws: keeps the ports of observe and apply with the SDKs, one file a service, one function a call; what is asked
+//! seldom goes without an SDK (plain).
 //!
 //! Order: a call that changes something is sent once, and again only where nothing happened (throttled); a refusal is
 //! believed only from the only try. Reads are sent up to three times.
@@ -13,9 +13,11 @@ mod ecr;
 mod ecs;
 mod error;
 mod fence;
+mod glue;
 mod needs;
 mod plain;
 mod rollouts;
+mod scaling;
 mod sns;
 #[cfg(test)]
 mod tests;
@@ -30,6 +32,7 @@ pub use answer::Presigned;
 pub use calls::{ACTIONS, Call};
 pub use error::AwsError;
 pub use fence::{LedgerFence, signature};
+pub use glue::GlueTable;
 
 use crate::observe::ports::{CallError, CallFault};
 
@@ -43,7 +46,7 @@ const ATTEMPT: Duration = Duration::from_secs(5);
 const OPERATION: Duration = Duration::from_secs(15);
 
 /// What in AWS this deployer is for: one service, and what belongs to it.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Target {
     /// Name or ARN.
     pub cluster: String,
@@ -55,6 +58,10 @@ pub struct Target {
     pub container: String,
     /// The repository's name in this account and region.
     pub repository: String,
+    /// The metrics' dimension.
+    pub pipeline: String,
+    /// The worker's, in CloudWatch.
+    pub metrics_namespace: String,
     /// The SNS topic's ARN; none: notices are only logged.
     pub topic: Option<String>,
 }
@@ -83,6 +90,10 @@ impl Aws {
             plain: plain::Plain::new(&config),
             target,
         }
+    }
+
+    fn own_region(&self, call: Call) -> Result<&str, CallError> {
+        self.region_of(call, &self.target.service, None)
     }
 
     pub fn target(&self) -> &Target {

@@ -88,7 +88,7 @@ impl Needs for Aws {
 
 impl Aws {
     /// The one that was named, else the deployer's.
-    fn region_of<'r>(
+    pub(super) fn region_of<'r>(
         &'r self,
         call: Call,
         object: &str,

@@ -1,6 +1,7 @@
 //! Plain: a signed call to a service without its SDK: (service, call, body) in, the answer's body or a judged error out.
 //!
-//! Order: what is sent is a read; like the SDKs' reads it is sent up to three times, within the same limits.
+//! Order: what is sent is a read, or a change that twice equals once; like the SDKs' reads it is sent up to three times,
+//! within the same limits.
 //! Neighbours: aws. An SDK costs seconds of every build and a megabyte of the binary; one question is not worth that.
 //! The runtime below is the SDKs' own: signing, retries, timeouts and connections are not ours.
 

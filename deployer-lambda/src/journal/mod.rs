@@ -85,9 +85,20 @@ pub struct Journal {
     /// Tasks to scale to, once: by `start`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scale_to: Option<u32>,
+    /// How Application Auto Scaling was told to scale the service; none: it was not, or was told to stop.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scaling: Option<Scaling>,
     /// The announced call that was refused last; gone once a call of its kind is done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_error: Option<LastError>,
+}
+
+/// How the service's number of tasks, one at least, follows its lag.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Scaling {
+    pub tasks_max: u32,
+    /// That is aimed at.
+    pub lag_seconds: u32,
 }
 
 /// A call that AWS or the ledger understood and refused: nothing happened.
@@ -181,6 +192,9 @@ pub struct Record {
     /// The verdict that the console's tags show.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mirrored: Option<Verdict>,
+    /// The table over the output has its columns.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub catalogued: bool,
 }
 
 impl Record {
@@ -206,6 +220,7 @@ impl Record {
             alarms_before: Vec::new(),
             keep: None,
             mirrored: None,
+            catalogued: false,
         }
     }
 }

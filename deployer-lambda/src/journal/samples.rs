@@ -63,12 +63,12 @@ pub(crate) fn record() -> impl Strategy<Value = Record> {
     let named = (release(), digest(), vec(child, 0..3), vec(any::<String>(), 0..3), of(any::<String>()));
     let known = (moment(), of(revision()), verdict(), any::<String>(), moment());
     let times = (of(moment()), of(moment()), of(moment()), of(moment()), of(moment()), any::<u32>());
-    let shown = (vec(any::<String>(), 0..3), of(keep), of(verdict()));
+    let shown = (vec(any::<String>(), 0..3), of(keep), of(verdict()), any::<bool>());
     (named, known, times, shown).prop_map(|(named, known, times, shown)| {
         let (release, digest, children, tags, version) = named;
         let (pushed_at, revision, verdict, reason, picked_at) = known;
         let (pointed_at, running_at, completed_at, verdict_at, retry_at, blocked_times) = times;
-        let (alarms_before, keep, mirrored) = shown;
+        let (alarms_before, keep, mirrored, catalogued) = shown;
         let mut record = Record::of(release, digest, picked_at);
         record.children = children;
         record.tags = tags;
@@ -86,6 +86,7 @@ pub(crate) fn record() -> impl Strategy<Value = Record> {
         record.alarms_before = alarms_before;
         record.keep = keep;
         record.mirrored = mirrored;
+        record.catalogued = catalogued;
         record
     })
 }
@@ -143,12 +144,14 @@ pub(crate) fn journal() -> impl Strategy<Value = Journal> {
     let lists = (vec(record(), 0..4), vec(digest(), 0..4), vec(notice(), 0..4), vec(moment(), 0..4));
     let retired = (any::<String>(), moment(), any::<bool>())
         .prop_map(|(stack, at, leaves_service)| Retired { stack, at, leaves_service });
-    let rest = (any::<u64>(), vec(any::<String>(), 0..3), of(any::<u32>()), of(error), of(retired));
+    let scaling = any::<(u32, u32)>().prop_map(|(tasks_max, lag_seconds)| Scaling { tasks_max, lag_seconds });
+    let rest =
+        (any::<u64>(), vec(any::<String>(), 0..3), of(any::<u32>()), of(error), of(retired), of(scaling));
     (state, people, lists, rest).prop_map(|(state, people, lists, rest)| {
         let (revision, updated_at, intent, current, candidate, going_back) = state;
         let (pin, freeze, stopped, approvals, wanted_rejects, wanted_releases) = people;
         let (releases, pushes, outbox, drifts) = lists;
-        let (keep_next, told, scale_to, last_error, retired) = rest;
+        let (keep_next, told, scale_to, last_error, retired, scaling) = rest;
         Journal {
             format: FORMAT,
             revision,
@@ -169,6 +172,7 @@ pub(crate) fn journal() -> impl Strategy<Value = Journal> {
             drifts,
             told,
             scale_to,
+            scaling,
             wanted_rejects,
             wanted_releases,
             last_error,

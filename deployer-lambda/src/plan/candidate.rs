@@ -156,6 +156,8 @@ fn point(
         record.verdict = Verdict::Proving;
     }
     let Some(service) = facts.service else {
+        // With a service went whatever scaled it.
+        draft.journal.scaling = None;
         let what = format!("create the service on {}", named(record));
         let (next, undo) = ("ECS starts its first task; then it is judged", Some("stop".to_owned()));
         let decision = Decision::new(Some(&id), what, &record.reason, next, undo);

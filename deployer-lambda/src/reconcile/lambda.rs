@@ -11,8 +11,9 @@ use uuid::Uuid;
 
 use super::stack::delete_now;
 use super::{Outcome, Teller, World, WrittenDown, run, stack, write_down};
+use crate::apply::ports::Catalog;
 use crate::apply::{self, Templated};
-use crate::aws::{Aws, LedgerFence, Target, signature, surroundings};
+use crate::aws::{Aws, GlueTable, LedgerFence, Target, signature, surroundings};
 use crate::clock::{Clock, SystemClock};
 use crate::command;
 use crate::event::{Command, Hint, Place, StackRequest, Verb, Woken};
@@ -36,6 +37,7 @@ pub struct Function {
     alarms: Vec<String>,
     teller: Teller,
     aws: Aws,
+    table: Option<GlueTable>,
     fence: LedgerFence,
     journals: JournalObject,
     clock: Arc<dyn Clock>,
@@ -62,12 +64,20 @@ pub async fn init() -> Result<(Arc<dyn Reconcile>, Place), Fault> {
         family: templates.family().to_owned(),
         container: templates.container().to_owned(),
         repository: settings.repository.clone(),
+        pipeline: settings.pipeline.clone(),
+        metrics_namespace: settings.metrics_namespace.clone(),
         topic: settings.topic_arn.clone(),
     };
     let (aws, store) = tokio::join!(async { Aws::new(&surroundings().await, target) }, async {
         ledger::store::open(&settings.store_url, &settings.store.s3()).await
     });
     let store = store?;
+    let table = settings.glue_table.clone().map(|(database, table)| GlueTable {
+        aws: aws.clone(),
+        store: store.clone(),
+        database,
+        table,
+    });
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let signing = clock.clone();
     let fence = LedgerFence::new(store.clone(), move || signature(signing.now(), Uuid::new_v4()));
@@ -87,6 +97,7 @@ pub async fn init() -> Result<(Arc<dyn Reconcile>, Place), Fault> {
         policy,
         templates,
         aws,
+        table,
         fence,
         clock,
     };
@@ -105,9 +116,7 @@ impl LastResort for Remains {
         };
         let body = delete_body(&json!({ "cluster": cluster, "serviceName": service }));
         // Nothing else is asked for.
-        let nothing = String::new;
-        let (family, container, repository) = (nothing(), nothing(), nothing());
-        let target = Target { cluster, service, family, container, repository, topic: None };
+        let target = Target { cluster, service, ..Target::default() };
         let aws = Aws::new(&surroundings().await, target);
         Ok(delete_now(&aws, &aws, &body, &SystemClock, until).await?)
     }
@@ -140,6 +149,9 @@ impl Function {
                 keeper: &self.aws,
                 notifier: &self.aws,
                 bodies: &self.bodies,
+                scaler: &self.aws,
+                scaling: self.settings.scaling,
+                catalog: self.table.as_ref().map(|table| table as &dyn Catalog),
                 announce_first: true,
             },
             policy: &self.policy,

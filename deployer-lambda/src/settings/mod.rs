@@ -14,6 +14,8 @@
 //! | `S3_OUTPUT_PATH` | the worker's output, `s3://bucket/prefix`: ledger and journal are there |
 //! | `S3_ENDPOINT`, `S3_PATH_STYLE`, `S3_REGION` | for S3-compatible servers |
 //! | `SNS_TOPIC_ARN` | where people are told; without it only the log tells |
+//! | `TASKS_MAX`, `LAG_SECONDS_TARGET` | the tasks that lag may bring to run, up to 100, and the lag that is aimed at; without, or with 1, nothing scales |
+//! | `GLUE_TABLE` | `database.table` in Glue, which gets the columns of a release that proved itself |
 //! | `METRICS_NAMESPACE` | in CloudWatch; else `Landfall` |
 //! | `LANDFALL_TASKDEFS` | the directory of the files; else `$LAMBDA_TASK_ROOT/taskdefs` |
 //! | `LANDFALL_LOG` | a log filter such as `debug`; else `info` |
@@ -31,6 +33,7 @@ use std::path::{Path, PathBuf};
 use ledger::store::s3::S3Options;
 
 use crate::fault::{Fault, Faults, Source, nearest, shown};
+use crate::journal::Scaling;
 use crate::policy::Policy;
 use crate::policy::parse::check_repository;
 use crate::render::Templates;
@@ -41,6 +44,11 @@ pub const POLICY_FILE: &str = "policy.toml";
 const FILL: &str = "FILL_";
 /// What faults of variables name as their file.
 const ENVIRONMENT: &str = "environment";
+/// More tasks than a topic has partitions only wait.
+const TASKS_MAX: u32 = 100;
+/// Files are closed once a minute or so: below that there is always lag.
+const LAG_SECONDS_MIN: u32 = 60;
+const LAG_SECONDS_TARGET: u32 = 300;
 /// Where Lambda unpacked the package.
 const TASK_ROOT: &str = "LAMBDA_TASK_ROOT";
 
@@ -60,6 +68,9 @@ pub struct Settings {
     pub store: StoreOptions,
     pub topic_arn: Option<String>,
     pub metrics_namespace: String,
+    pub scaling: Option<Scaling>,
+    /// Database and table.
+    pub glue_table: Option<(String, String)>,
     pub taskdefs: PathBuf,
     pub log_filter: String,
 }
@@ -182,7 +193,7 @@ impl Reader {
 
     /// Names that mean something, here or to Lambda.
     fn is_known(&self, name: &str) -> bool {
-        const KNOWN: [&str; 15] = [
+        const KNOWN: [&str; 18] = [
             "ACCOUNT",
             "AWS_REGION",
             "PIPELINE",
@@ -196,6 +207,9 @@ impl Reader {
             "S3_REGION",
             "SNS_TOPIC_ARN",
             "METRICS_NAMESPACE",
+            "TASKS_MAX",
+            "LAG_SECONDS_TARGET",
+            "GLUE_TABLE",
             "LANDFALL_TASKDEFS",
             "LANDFALL_LOG",
         ];
@@ -252,6 +266,10 @@ impl Reader {
         let log_filter = self.optional("LANDFALL_LOG", check_filter);
         Settings {
             topic_arn: self.optional("SNS_TOPIC_ARN", check_topic),
+            scaling: self.scaling(),
+            glue_table: self.optional("GLUE_TABLE", check_table).and_then(|name| {
+                name.split_once('.').map(|(database, table)| (database.to_owned(), table.to_owned()))
+            }),
             metrics_namespace: namespace.unwrap_or_else(|| "Landfall".to_owned()),
             taskdefs: taskdefs.map(Path::to_owned).unwrap_or_default(),
             log_filter: log_filter.unwrap_or_else(|| "info".to_owned()),
@@ -265,6 +283,14 @@ impl Reader {
             store_url,
             store,
         }
+    }
+
+    fn scaling(&mut self) -> Option<Scaling> {
+        let number = |text: Option<String>| text.and_then(|text| text.parse().ok());
+        let tasks_max = number(self.optional("TASKS_MAX", check_tasks));
+        let lag_seconds = number(self.optional("LAG_SECONDS_TARGET", check_lag));
+        let lag_seconds = lag_seconds.unwrap_or(LAG_SECONDS_TARGET);
+        tasks_max.filter(|most| *most > 1).map(|tasks_max| Scaling { tasks_max, lag_seconds })
     }
 
     fn repository(&mut self, policy: Option<&Option<String>>) -> String {
@@ -383,6 +409,24 @@ fn check_endpoint(url: &str) -> Result<(), String> {
         !rest.is_empty() && !rest.starts_with('/') && !rest.contains(char::is_whitespace)
     });
     expect(is_right, "write http://host:port or https://host")
+}
+
+fn check_tasks(text: &str) -> Result<(), String> {
+    let is_right = text.parse().is_ok_and(|most: u32| (1..=TASKS_MAX).contains(&most));
+    expect(is_right, &format!("write a number of tasks from 1 to {TASKS_MAX}"))
+}
+
+fn check_lag(text: &str) -> Result<(), String> {
+    let is_right = text.parse().is_ok_and(|seconds: u32| (LAG_SECONDS_MIN..=86_400).contains(&seconds));
+    expect(is_right, &format!("write seconds from {LAG_SECONDS_MIN} to 86400"))
+}
+
+fn check_table(name: &str) -> Result<(), String> {
+    let is_name = |name: &str| {
+        !name.is_empty() && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+    };
+    let is_right = name.split_once('.').is_some_and(|(database, table)| is_name(database) && is_name(table));
+    expect(is_right, "write database.table, in lower case")
 }
 
 fn check_flag(flag: &str) -> Result<(), String> {

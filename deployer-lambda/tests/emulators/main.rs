@@ -235,7 +235,7 @@ mod adapters {
                 family: name.to_owned(),
                 container: "worker".to_owned(),
                 repository: name.to_owned(),
-                topic: None,
+                ..Target::default()
             },
         )
     }

@@ -1,7 +1,9 @@
 //! Against a server of the test's own on 127.0.0.1: what is sent, to the byte, and what answers are taken for.
 
 mod cbor;
+mod glue;
 mod needs;
+mod scaling;
 mod server;
 mod sigv4;
 
@@ -41,6 +43,8 @@ fn aws(server: &Server) -> Aws {
         family: "shop-worker".to_owned(),
         container: "worker".to_owned(),
         repository: "shop".to_owned(),
+        pipeline: "shop".to_owned(),
+        metrics_namespace: "Landfall".to_owned(),
         topic: Some("arn:aws:sns:eu-west-1:123456789012:pages".to_owned()),
     };
     Aws::new(&config, target)

@@ -69,6 +69,7 @@ fn record(letter: char, tag: &str, number: u32, verdict: Verdict) -> Record {
         alarms_before: Vec::new(),
         keep: None,
         mirrored: None,
+        catalogued: false,
     }
 }
 

@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::*;
-use crate::apply::ports::{Deploy, Fence, Keeper, Notifier};
+use crate::apply::ports::{Deploy, Fence, Keeper, Notifier, Scaler};
 use crate::apply::{self, Bodies, BodyError};
 use crate::clock::Clock;
 use crate::event::Place;
-use crate::journal::Record;
+use crate::journal::{Record, Scaling};
 use crate::observe::facts::{Alarm, Child, Health, Image, Revision, Scan, Service, Task, TaskState};
 use crate::observe::ports::{Alarms, Cluster, JournalStore, JournalTag, Registry, Rejections};
 use crate::plan::Rules;
@@ -103,6 +103,9 @@ impl Account {
                 keeper: self,
                 notifier: self,
                 bodies: self,
+                scaler: self,
+                scaling: None,
+                catalog: None,
                 announce_first: true,
             },
             policy: &policy,
@@ -258,6 +261,13 @@ impl Fence for Account {
 impl Keeper for Account {
     async fn keep(&self, _: &Digest, _: &str) -> Result<(), CallError> {
         Ok(())
+    }
+}
+
+#[async_trait]
+impl Scaler for Account {
+    async fn scale(&self, _: Option<Scaling>) -> Result<(), CallError> {
+        self.called("scale")
     }
 }
 

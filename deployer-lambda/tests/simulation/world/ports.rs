@@ -7,8 +7,8 @@ use std::sync::Mutex;
 use std::task::{Context, Poll};
 
 use async_trait::async_trait;
-use deployer::apply::ports::{Deploy, Fence, Keeper, Notifier};
-use deployer::journal::Journal;
+use deployer::apply::ports::{Deploy, Fence, Keeper, Notifier, Scaler};
+use deployer::journal::{Journal, Scaling};
 use deployer::observe::facts::{Alarm, Child, Image, Revision, Rollout, Scan, Service, Task};
 use deployer::observe::ports::{
     Alarms, CallError, CallFault, Cluster, JournalStore, JournalTag, Registry, Rejections, Written,
@@ -423,6 +423,13 @@ impl Keeper for Outside {
             Ok(())
         };
         self.change("keep", || None, once).await
+    }
+}
+
+#[async_trait]
+impl Scaler for Outside {
+    async fn scale(&self, _: Option<Scaling>) -> Result<(), CallError> {
+        Err(error("scale: no service is scaled here", CallFault::Refused))
     }
 }
 
