@@ -5,6 +5,7 @@
 //! the room's own tests, against a server that answers as AWS documents it. moto refuses what ECS refuses.
 
 mod calls;
+mod chores;
 mod needs;
 mod stage;
 
@@ -235,7 +236,9 @@ mod adapters {
                 family: name.to_owned(),
                 container: "worker".to_owned(),
                 repository: name.to_owned(),
-                ..Target::default()
+                pipeline: name.to_owned(),
+                metrics_namespace: "Landfall".to_owned(),
+                topic: None,
             },
         )
     }
