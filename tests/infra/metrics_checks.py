@@ -45,6 +45,15 @@ def _published():
     return found
 
 
+def the_tasks_follow_a_metric_that_the_worker_publishes():
+    source = (template.ROOT / "deployer-lambda/src/aws/scaling.rs").read_text()
+    name = re.search(r'"MetricName": "(\w+)"', source).group(1)
+    assert (name, None) in _published()
+    alarm = next(at for at in _alarms().values() if at.get("MetricName") == name)
+    assert [at["Name"] for at in alarm["Dimensions"]] == re.findall(r'"Name": "(\w+)", "Value"', source)
+    assert alarm["Statistic"] == re.search(r'"Statistic": "(\w+)"', source).group(1)
+
+
 def _alarms():
     return {**STACK.of_type("AWS::CloudWatch::Alarm")}
 

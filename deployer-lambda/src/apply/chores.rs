@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use super::ports::Catalog;
 use super::widen::Widened;
 use super::{Seen, World, amend};
-use crate::journal::{Journal, Notice, Record, Scaling, Verdict};
+use crate::journal::{Journal, Notice, Record, Scaled, Scaling, Verdict};
 use crate::observe::ports::{CallError, CallFault};
 use crate::release::{Moment, ReleaseId};
 
@@ -27,7 +27,8 @@ struct Done {
     notices: BTreeSet<u64>,
     kept: BTreeSet<ReleaseId>,
     mirrored: Vec<(ReleaseId, Verdict)>,
-    scaling: Option<Option<Scaling>>,
+    /// What the journal is to say of it.
+    scaling: Option<Option<Scaled>>,
     catalogued: Option<ReleaseId>,
 }
 
@@ -44,10 +45,11 @@ impl Done {
 
 pub(super) async fn run(seen: Seen, world: &World<'_>, now: Moment) {
     let mut done = Done::default();
+    let Some(seen) = announced(seen, world, now).await else { return };
     if let Some(wanted) = pending_scaling(&seen.0, world)
         && scaled(wanted, world).await
     {
-        done.scaling = Some(wanted);
+        done.scaling = Some(wanted.map(|scaling| Scaled { scaling, done: true }));
     }
     for notice in seen.0.outbox.iter().take(NOTICES_MAX) {
         if told(notice, world).await {
@@ -93,7 +95,28 @@ fn turn<T>(mut pending: Vec<T>, now: Moment, most: usize) -> Vec<T> {
 fn pending_scaling(journal: &Journal, world: &World<'_>) -> Option<Option<Scaling>> {
     let rests = journal.stopped.is_some() || journal.retired.is_some() || journal.current.is_none();
     let wanted = world.scaling.filter(|_| !rests);
-    (wanted != journal.scaling).then_some(wanted)
+    let done = journal.scaling.filter(|it| it.done).map(|it| it.scaling);
+    let doubtful = journal.scaling.is_some_and(|it| !it.done);
+    (wanted != done || doubtful).then_some(wanted)
+}
+
+/// What is about to be registered stands in the journal first: a reply that is lost must not leave a target of which
+/// nobody knows, for it would bring tasks back after a `stop`. None: others were faster, or the store does not answer.
+async fn announced(seen: Seen, world: &World<'_>, now: Moment) -> Option<Seen> {
+    let Some(Some(scaling)) = pending_scaling(&seen.0, world) else { return Some(seen) };
+    let asked = Some(Scaled { scaling, done: false });
+    let change = |journal: &mut Journal| {
+        let changed = journal.scaling != asked;
+        journal.scaling = asked;
+        changed
+    };
+    match amend(seen, change, world, now).await {
+        Ok(seen) => seen,
+        Err(error) => {
+            tracing::warn!(error = error.chain(), "chores wait: the journal cannot be written");
+            None
+        }
+    }
 }
 
 /// What runs, once it is proven: a table never learns of the columns of what is taken back.

@@ -566,10 +566,12 @@ async fn the_service_scales_as_it_is_set_once_something_proved_itself() {
     (proven.current, proven.revision) = (Some(release()), 2);
     stage.outside.fail("scale", CallFault::Denied);
     let (_, after) = scaled(&stage, Some(proven), Some(SCALING)).await;
-    assert_eq!(after.scaling, None, "it was not done");
+    let doubtful = Some(journal::Scaled { scaling: SCALING, done: false });
+    assert_eq!(after.scaling, doubtful, "nobody knows: whoever takes it back must");
     stage.outside.heal();
     let (calls, after) = scaled(&stage, None, Some(SCALING)).await;
-    assert_eq!((calls, after.scaling), (vec![format!("scale {:?}", Some(SCALING))], Some(SCALING)));
+    let done = Some(journal::Scaled { scaling: SCALING, done: true });
+    assert_eq!((calls, after.scaling), (vec![format!("scale {:?}", Some(SCALING))], done));
     let (calls, _) = scaled(&stage, None, Some(SCALING)).await;
     assert_eq!(calls, [""; 0], "once");
     let more = Scaling { tasks_max: 8, ..SCALING };
@@ -589,10 +591,12 @@ async fn what_a_person_stopped_or_a_stack_gave_up_is_not_scaled() {
         let stack = "arn:…".to_owned();
         journal.retired = Some(journal::Retired { stack, at: NOW, leaves_service: false });
     };
-    for rests in [&stopped as &dyn Fn(&mut Journal), &retired] {
+    // Also where nobody knows whether it was registered.
+    for (rests, done) in [(&stopped as &dyn Fn(&mut Journal), true), (&retired, true), (&stopped, false)] {
         let stage = Stage::new();
         let mut journal = journal(1);
-        (journal.current, journal.scaling) = (Some(release()), Some(SCALING));
+        let was = journal::Scaled { scaling: SCALING, done };
+        (journal.current, journal.scaling) = (Some(release()), Some(was));
         rests(&mut journal);
         let (calls, after) = scaled(&stage, Some(journal), Some(SCALING)).await;
         assert_eq!((calls, after.scaling), (vec!["scale None".to_owned()], None));

@@ -10,9 +10,8 @@ use serde_json::{Value, json};
 
 use super::error::code_of;
 use super::plain::Service;
-use super::{Aws, Call};
+use super::{Aws, Call, Target};
 use crate::apply::ports::Scaler;
-use crate::event::last_part;
 use crate::journal::Scaling;
 use crate::observe::ports::CallError;
 
@@ -69,7 +68,8 @@ impl Aws {
     }
 
     fn scalable(&self) -> Value {
-        let (cluster, service) = (last_part(&self.target.cluster), &self.target.service);
+        let Target { cluster, service, .. } = &self.target;
+        let cluster = cluster.rsplit('/').next().unwrap_or(cluster);
         json!({
             "ServiceNamespace": "ecs",
             "ResourceId": format!("service/{cluster}/{service}"),

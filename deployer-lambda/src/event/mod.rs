@@ -42,7 +42,7 @@ impl Place {
 }
 
 /// `arn:aws:ecs:…:service/cluster/shop` and `shop` are both `shop`.
-pub(crate) fn last_part(name: &str) -> &str {
+fn last_part(name: &str) -> &str {
     name.rsplit('/').next().unwrap_or(name)
 }
 

@@ -85,9 +85,9 @@ pub struct Journal {
     /// Tasks to scale to, once: by `start`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scale_to: Option<u32>,
-    /// How Application Auto Scaling was told to scale the service; none: it was not, or was told to stop.
+    /// How Application Auto Scaling is told to scale the service; none: it is not, for sure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub scaling: Option<Scaling>,
+    pub scaling: Option<Scaled>,
     /// The announced call that was refused last; gone once a call of its kind is done.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_error: Option<LastError>,
@@ -99,6 +99,14 @@ pub struct Scaling {
     pub tasks_max: u32,
     /// That is aimed at.
     pub lag_seconds: u32,
+}
+
+/// Written down before it is asked for: who takes it back must know that it may be there.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Scaled {
+    pub scaling: Scaling,
+    /// It was asked for, and AWS said yes.
+    pub done: bool,
 }
 
 /// A call that AWS or the ledger understood and refused: nothing happened.

@@ -144,7 +144,10 @@ pub(crate) fn journal() -> impl Strategy<Value = Journal> {
     let lists = (vec(record(), 0..4), vec(digest(), 0..4), vec(notice(), 0..4), vec(moment(), 0..4));
     let retired = (any::<String>(), moment(), any::<bool>())
         .prop_map(|(stack, at, leaves_service)| Retired { stack, at, leaves_service });
-    let scaling = any::<(u32, u32)>().prop_map(|(tasks_max, lag_seconds)| Scaling { tasks_max, lag_seconds });
+    let scaling = any::<(u32, u32, bool)>().prop_map(|(tasks_max, lag_seconds, done)| Scaled {
+        scaling: Scaling { tasks_max, lag_seconds },
+        done,
+    });
     let rest =
         (any::<u64>(), vec(any::<String>(), 0..3), of(any::<u32>()), of(error), of(retired), of(scaling));
     (state, people, lists, rest).prop_map(|(state, people, lists, rest)| {

@@ -156,8 +156,10 @@ fn point(
         record.verdict = Verdict::Proving;
     }
     let Some(service) = facts.service else {
-        // With a service went whatever scaled it.
-        draft.journal.scaling = None;
+        // What scaled the one before may have gone with it.
+        if let Some(scaled) = draft.journal.scaling.as_mut() {
+            scaled.done = false;
+        }
         let what = format!("create the service on {}", named(record));
         let (next, undo) = ("ECS starts its first task; then it is judged", Some("stop".to_owned()));
         let decision = Decision::new(Some(&id), what, &record.reason, next, undo);

@@ -46,9 +46,10 @@ const FILL: &str = "FILL_";
 const ENVIRONMENT: &str = "environment";
 /// More tasks than a topic has partitions only wait.
 const TASKS_MAX: u32 = 100;
-/// Files are closed once a minute or so: below that there is always lag.
 const LAG_SECONDS_MIN: u32 = 60;
-const LAG_SECONDS_TARGET: u32 = 300;
+/// Twice the time that the worker keeps a file open, if its settings do not say otherwise: a lag of that is no lack of
+/// tasks.
+const LAG_SECONDS_TARGET: u32 = 600;
 /// Where Lambda unpacked the package.
 const TASK_ROOT: &str = "LAMBDA_TASK_ROOT";
 

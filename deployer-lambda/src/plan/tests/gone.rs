@@ -53,10 +53,14 @@ fn a_service_that_somebody_deleted_is_created_again() {
     let plan = case.plan();
     assert_eq!(plan.decision.what, "take it up again");
     case.journal = plan.journal;
+    let scaling = crate::journal::Scaling { tasks_max: 4, lag_seconds: 600 };
+    case.journal().scaling = Some(crate::journal::Scaled { scaling, done: true });
     let plan = case.plan();
     assert!(
         matches!(plan.action, Some(Action::Create { ref release, .. }) if *release == self::release("a"))
     );
+    let scaled = plan.journal.and_then(|journal| journal.scaling);
+    assert!(scaled.is_some_and(|scaled| !scaled.done), "the new one is registered anew: {scaled:?}");
 
     // Nor is it replaced by an older one.
     let mut case = Case::at_rest();
