@@ -23,6 +23,8 @@ const LEDGER: &[Row] = &[
     // `rewind` is below: appending a step works it out anew on each head, and a step is worked out in rewind.
     ("append", &["entry", "head", "rewind", "store"]),
     ("rewind", &["append", "entry", "head", "settle", "store"]),
+    // Beside the log, and no part of it.
+    ("columns", &["store"]),
 ];
 
 const WORKER: &[Row] = &[
@@ -56,7 +58,7 @@ const WORKER: &[Row] = &[
         "run",
         &[
             "batch", "budget", "clock", "exit", "health", "identity", "job", "kafka", "metrics", "pipeline",
-            "settings",
+            "schema", "settings",
         ],
     ),
     // Who reads what is there.
@@ -96,8 +98,8 @@ const DEPLOYER: &[Row] = &[
     ("aws", &["apply", "journal", "observe", "policy", "release", "render", "report"]),
     // Its test shows a decision's line.
     ("logs", &["plan", "release", "report"]),
-    // Who drives.
-    ("settings", &["fault", "logs", "policy", "release", "render"]),
+    // Who drives. The journal remembers a part of the settings.
+    ("settings", &["fault", "journal", "logs", "policy", "release", "render"]),
     // Of apply it knows the port to CloudFormation; observe and plan only its tests.
     ("serve", &["apply", "clock", "event", "logs", "observe", "plan", "release"]),
     (
