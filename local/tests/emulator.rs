@@ -53,6 +53,8 @@ impl Scene {
             family: "shop".into(),
             container: "worker".into(),
             repository: REPOSITORY.into(),
+            pipeline: "shop".to_owned(),
+            metrics_namespace: "Landfall".to_owned(),
             topic: Some("arn:aws:sns:eu-central-1:111122223333:shop".into()),
         };
         Scene {
