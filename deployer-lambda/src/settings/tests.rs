@@ -91,6 +91,22 @@ fn an_s3_compatible_server_a_topic_and_a_registry_of_ones_own_can_be_named() {
 }
 
 #[test]
+fn lag_scales_the_service_where_more_than_one_task_may_run_and_a_table_has_its_database() {
+    let settings = |tasks, lag| {
+        let named = [("TASKS_MAX", tasks), ("LAG_SECONDS_TARGET", lag), ("GLUE_TABLE", Some("lake.clicks"))];
+        with(&named).unwrap_or_else(|faults| panic!("{faults}")).settings
+    };
+    assert_eq!(settings(Some("1"), Some("600")).scaling, None);
+    let four = |lag_seconds| Some(Scaling { tasks_max: 4, lag_seconds });
+    assert_eq!(
+        (settings(Some("4"), None).scaling, settings(Some("4"), Some("90")).scaling),
+        (four(600), four(90))
+    );
+    let table = settings(None, None).glue_table;
+    assert_eq!(table, Some(("lake".to_owned(), "clicks".to_owned())));
+}
+
+#[test]
 fn everything_that_is_missing_is_told_at_once() {
     let told = load([]).expect_err("nothing is set").to_string();
     for name in ["ACCOUNT", "AWS_REGION", "PIPELINE", "CLUSTER", "SERVICE", "S3_OUTPUT_PATH"] {
@@ -190,6 +206,9 @@ fn wrong_values_are_refused_with_what_would_be_right() {
         ("REPOSITORY_URI", "x/y:latest", "without scheme, tag"),
         ("S3_OUTPUT_PATH", "s3a://lake", "Hadoop"),
         ("S3_ENDPOINT", "127.0.0.1:9000", "http://host:port"),
+        ("TASKS_MAX", "0", "from 1 to 100"),
+        ("LAG_SECONDS_TARGET", "5", "from 60 to 86400"),
+        ("GLUE_TABLE", "clicks", "database.table"),
         ("S3_PATH_STYLE", "yes", "true or false"),
         ("SNS_TOPIC_ARN", "people", "arn:aws:sns"),
         ("METRICS_NAMESPACE", "AWS/ECS", "not beginning"),
