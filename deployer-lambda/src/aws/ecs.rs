@@ -271,8 +271,12 @@ impl Deploy for Aws {
 /// The service lives in the same partition, region and account as its revisions.
 fn service_arn(revision: &RevisionArn, cluster: &str, service: &str) -> Option<String> {
     let (place, _) = revision.as_str().split_once(":task-definition/")?;
-    let cluster = cluster.rsplit('/').next().unwrap_or(cluster);
-    Some(format!("{place}:service/{cluster}/{service}"))
+    Some(format!("{place}:service/{}/{service}", cluster_name(cluster)))
+}
+
+/// Of its name or its ARN.
+pub(super) fn cluster_name(cluster: &str) -> &str {
+    cluster.rsplit('/').next().unwrap_or(cluster)
 }
 
 /// `None`: it was deleted. While it is DRAINING it cannot be updated, nor made again.

@@ -8,6 +8,7 @@
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
+use super::ecs::cluster_name;
 use super::error::code_of;
 use super::plain::Service;
 use super::{Aws, Call, Target};
@@ -69,10 +70,9 @@ impl Aws {
 
     fn scalable(&self) -> Value {
         let Target { cluster, service, .. } = &self.target;
-        let cluster = cluster.rsplit('/').next().unwrap_or(cluster);
         json!({
             "ServiceNamespace": "ecs",
-            "ResourceId": format!("service/{cluster}/{service}"),
+            "ResourceId": format!("service/{}/{service}", cluster_name(cluster)),
             "ScalableDimension": "ecs:service:DesiredCount",
         })
     }

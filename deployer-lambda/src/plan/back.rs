@@ -63,7 +63,8 @@ fn without_service(draft: &mut Draft, inputs: &Inputs<'_>, facts: &Facts<'_>, ba
         draft.journal.current = Some(to.release);
         if let Some(what) = back.rejects.clone() {
             let wanted = Wanted { what, reason: back.reason.clone() };
-            if !facts.rejected.contains(&wanted.what) && !draft.journal.wanted_rejects.contains(&wanted) {
+            // No other wish waits: those of people come before the way back.
+            if !facts.rejected.contains(&wanted.what) {
                 draft.journal.wanted_rejects.push(wanted);
             }
             reject(draft, inputs, &back.from, &back.reason);

@@ -35,10 +35,8 @@ pub(super) fn step(draft: &mut Draft, inputs: &Inputs<'_>, facts: &Facts<'_>) ->
         let next = "when ECS has finished, the service is looked at again";
         return Some(draft.nothing(Some(&current), "ECS is rolling back by itself", next));
     }
-    let since = Moment(inputs.now.0 - WINDOW_MS);
-    draft.journal.drifts.retain(|at| *at >= since);
     let found = service.revision.clone();
-    let restored = draft.journal.drifts.len() < TIMES_MAX && facts.can_run(&record);
+    let restored = once_more(draft, inputs, facts, &record);
     if draft.first_time("drift", current.as_str()) || restored {
         draft.happened.push(Happened::Drift { release: current.clone(), found: found.clone(), restored });
     }
@@ -46,14 +44,24 @@ pub(super) fn step(draft: &mut Draft, inputs: &Inputs<'_>, facts: &Facts<'_>) ->
         // Fighting on would only start deployments; a newer push is still released.
         return None;
     }
-    draft.journal.drifts.push(inputs.now);
-    draft.tallies.push(Tally::Drift);
     let action =
         Action::Point { release: current.clone(), revision, own_rollback: inputs.own_rollback, force: false };
     let what = format!("point the service at {} again", named(&record));
     let why = format!("it points at {}, which nobody announced", found.short());
     let undo = Some(format!("deploy the image of {}", found.short()));
     Some(draft.act(action, Decision::new(Some(&current), &what, &why, "looks again at once", undo)))
+}
+
+/// Whether the service is put right again within this hour; if it is, that counts.
+fn once_more(draft: &mut Draft, inputs: &Inputs<'_>, facts: &Facts<'_>, record: &Record) -> bool {
+    let since = Moment(inputs.now.0 - WINDOW_MS);
+    draft.journal.drifts.retain(|at| *at >= since);
+    let again = draft.journal.drifts.len() < TIMES_MAX && facts.can_run(record);
+    if again {
+        draft.journal.drifts.push(inputs.now);
+        draft.tallies.push(Tally::Drift);
+    }
+    again
 }
 
 /// ECS gave up deploying what is current, and nothing runs: it starts no task again before there is a new deployment.
@@ -89,9 +97,7 @@ fn start_again(
     if service.desired == 0 || facts.rejects(&draft.journal, record) {
         return None;
     }
-    let since = Moment(inputs.now.0 - WINDOW_MS);
-    draft.journal.drifts.retain(|at| *at >= since);
-    let again = draft.journal.drifts.len() < TIMES_MAX && facts.can_run(record);
+    let again = once_more(draft, inputs, facts, record);
     let topic = if again { "nothing-runs" } else { "nothing-will-run" };
     if draft.first_time(topic, id.as_str()) {
         draft.happened.push(Happened::NothingRuns { release: id.clone(), words: why.clone(), again });
@@ -99,8 +105,6 @@ fn start_again(
     if !again {
         return None;
     }
-    draft.journal.drifts.push(inputs.now);
-    draft.tallies.push(Tally::Drift);
     let action = Action::Point {
         release: id.clone(),
         revision: record.revision.clone()?,

@@ -47,9 +47,9 @@ fn kind(of: &DataType) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::ALL_METADATA;
     use super::super::{output_schema, parse};
     use super::*;
-    use crate::settings::MetadataColumns;
 
     /// Every type there is, and what both this and infra/glue.py are to make of it.
     const SQL: &str = include_str!("every-type.sql");
@@ -57,16 +57,8 @@ mod tests {
 
     #[test]
     fn every_type_has_athenas_spelling() {
-        let all = MetadataColumns {
-            topic: true,
-            partition: true,
-            offset: true,
-            timestamp: true,
-            key: true,
-            headers: true,
-        };
         let table = parse(SQL).expect("it parses");
-        let found = columns(&output_schema(&table, all));
+        let found = columns(&output_schema(&table, ALL_METADATA));
         let expected: Vec<Column> = serde_json::from_str(EXPECTED).expect("it is JSON");
         assert_eq!(found, expected, "{}", serde_json::to_string_pretty(&found).expect("it is JSON"));
     }

@@ -186,6 +186,15 @@ impl fmt::Display for Lines<'_> {
 mod tests {
     use super::*;
 
+    pub(super) const ALL_METADATA: MetadataColumns = MetadataColumns {
+        topic: true,
+        partition: true,
+        offset: true,
+        timestamp: true,
+        key: true,
+        headers: true,
+    };
+
     fn table(sql: &str) -> TableSchema {
         parse(sql).expect("the test's schema is right")
     }
@@ -200,15 +209,7 @@ mod tests {
             names(MetadataColumns::default()),
             ["id", "tags", "_topic", "_partition", "_offset", "_timestamp"]
         );
-        let all = MetadataColumns {
-            topic: true,
-            partition: true,
-            offset: true,
-            timestamp: true,
-            key: true,
-            headers: true,
-        };
-        assert_eq!(names(all)[2..], METADATA_NAMES);
+        assert_eq!(names(ALL_METADATA)[2..], METADATA_NAMES);
         let none = MetadataColumns {
             topic: false,
             partition: false,
