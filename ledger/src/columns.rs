@@ -1,6 +1,6 @@
 //! Columns: what the data files of a release hold, for those who keep tables over them.
 //!
-//! Order: written once a release, before its first file; nothing of the ledger depends on it.
+//! Order: written once a release, when its worker starts; nothing of the ledger depends on it.
 //! Neighbours: the worker writes it, the deployer reads it.
 
 use bytes::Bytes;

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 
+use ledger::columns::Column;
 use ledger::store::{OpenError, S3Options, Store};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -107,7 +108,9 @@ async fn parts(
         prefetch_bytes: budget.kafka_queue,
         record_bytes_max: settings.memory.record_bytes_max,
     };
-    tell_columns(job, store.as_ref(), &who.writer.release).await;
+    // Beside the start, which does not wait for it.
+    let columns = schema::hive::columns(job.spec.file_schema());
+    tokio::spawn(tell_columns(store.clone(), who.writer.release.clone(), columns));
     let source = KafkaSource::start(&settings.kafka, limits)?;
     let rules = Rules {
         limits: Limits {
@@ -139,13 +142,12 @@ async fn parts(
 }
 
 /// Writes down what the release's files hold, for who keeps a table over them. Nothing here depends on it.
-async fn tell_columns(job: &Job, store: &dyn Store, release: &str) {
+async fn tell_columns(store: Arc<dyn Store>, release: String, columns: Vec<Column>) {
     if release == identity::RELEASE_DEFAULT {
         // No deployer looks for it, and the next job that is run by hand may have other columns.
         return;
     }
-    let columns = schema::hive::columns(job.spec.file_schema());
-    if let Err(error) = ledger::columns::write(store, release, columns).await {
+    if let Err(error) = ledger::columns::write(store.as_ref(), &release, columns).await {
         let error = &error as &dyn std::error::Error;
         tracing::warn!(
             release,
@@ -209,4 +211,23 @@ fn watch_signals(shutdown: CancellationToken) -> Result<(), std::io::Error> {
         }
     });
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use ledger::store::memory::MemoryStore;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_deployed_release_tells_its_columns_and_what_is_run_by_hand_does_not() {
+        let store = MemoryStore::new();
+        let columns = vec![Column { name: "id".to_owned(), kind: "bigint".to_owned() }];
+        for (release, told) in
+            [("5f0c1d2e3a4b5968", Some(columns.clone())), (identity::RELEASE_DEFAULT, None)]
+        {
+            tell_columns(Arc::new(store.clone()), release.to_owned(), columns.clone()).await;
+            assert_eq!(ledger::columns::read(&store, release).await.expect("it is readable"), told);
+        }
+    }
 }
